@@ -1,0 +1,1 @@
+"""The API of imagejob as pydantic models: ImageJob, ImagePipeline, NodeLimit."""

@@ -1,0 +1,15 @@
+"""Names that more than one part of imagejob, or a user, relies on."""
+
+from typing import Final
+
+GROUP: Final = "imagejob.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+CATEGORY: Final = "imagejob"
+
+DEFAULT_CHUNK_SIZE: Final = 128
+MAX_INLINE_URLS: Final = 1000
+DEFAULT_GPU_RESOURCE: Final = "nvidia.com/gpu"
+
+SOURCE_SCHEMES: Final = ("file", "http", "https", "s3", "gs", "az", "pkg")
+OUTPUT_SCHEMES: Final = ("file", "s3", "gs", "az")

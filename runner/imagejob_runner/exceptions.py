@@ -1,0 +1,70 @@
+"""Every error the runner raises on purpose.
+
+    RunnerError                     the run cannot go on; carries an exit code
+    ├── InvalidJobError             the job, as written, cannot run
+    │   ├── DuplicateIdError        two inputs have one id
+    │   ├── FingerprintError        the output belongs to another job
+    │   ├── OutputExistsError       the output holds something and the job says fail
+    │   └── ModelError              a model cannot be loaded, or must not be
+    └── StorageError                a source list or an output cannot be read or written
+    ImageError                      one image fails; becomes its row
+    SkipImage                       one image is left out on purpose (public, for call functions)
+"""
+
+from imagejob_runner.constants import ExitCode
+
+
+class RunnerError(Exception):
+    """The run cannot go on. The message says what, where and what to do."""
+
+    exit_code: ExitCode = ExitCode.JOB_FAILED
+
+
+class InvalidJobError(RunnerError):
+    """The job cannot run as it is written."""
+
+    exit_code = ExitCode.INVALID
+
+
+class DuplicateIdError(InvalidJobError):
+    """Two inputs have the same id."""
+
+
+class FingerprintError(InvalidJobError):
+    """The output was made by a job that differs."""
+
+
+class OutputExistsError(InvalidJobError):
+    """The output holds something, and `output.ifExists` is fail."""
+
+
+class ModelError(InvalidJobError):
+    """A model cannot be loaded, or must not be."""
+
+
+class StorageError(RunnerError):
+    """A source list or an output cannot be read or written."""
+
+    exit_code = ExitCode.STORAGE
+
+
+class ImageError(Exception):
+    """One image fails.
+
+    Args:
+        code: One of `ErrorCode`.
+        message: What is wrong, for people.
+        retryable: Whether another attempt may help.
+        retry_after: Seconds that the other side asked to wait before the next attempt.
+    """
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class SkipImage(Exception):  # noqa: N818  it is a decision, not an error
+    """Raised by a call function to leave an image out; its row says `skipped` with this message."""
