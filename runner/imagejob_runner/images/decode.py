@@ -1,0 +1,177 @@
+"""From encoded bytes to RGB pixels, without trusting the bytes.
+
+The header is read first and judged by a pixel cap of our own: Pillow's only warns at 89 million pixels, and a 10 kB PNG can take
+gigabytes. Whatever Pillow raises on hostile bytes comes out as an ImageError with a stable code, and everything that is not plain 8-bit
+RGB is turned into it by `modes`.
+"""
+
+import struct
+import warnings
+from dataclasses import dataclass
+from typing import Final
+
+from imagejob_api.pipeline import Decode
+from PIL import ExifTags, Image
+from PIL.ImageFile import ImageFile
+
+from imagejob_runner.constants import ErrorCode
+from imagejob_runner.exceptions import ImageError
+from imagejob_runner.images.formats import format_of, is_cut_short, open_as
+from imagejob_runner.images.modes import to_rgb
+
+# What Pillow finds odd in a stranger's file (metadata, a broken multi-picture index, a size) is no news for the log: either the picture
+# decodes or the row says why not.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_TRANSPOSE: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation (EXIF 2.32, tag 0x0112)."""
+_INVERSE: Final = {6: 8, 8: 6}
+_SIDEWAYS: Final = frozenset({5, 6, 7, 8})
+
+_UNSUPPORTED: Final = ("unsupported", "not supported", "unknown pixel mode")
+"""How Pillow says that a sound file is of a kind it does not read."""
+
+_TILE_WIDTH: Final = 322
+_TILE_LENGTH: Final = 323
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the header says."""
+
+    format: str
+    """One of `formats.FORMATS`."""
+    width: int
+    """Width in pixels as stored, before any EXIF turn."""
+    height: int
+    """Height in pixels as stored."""
+    decoded_pixels: int
+    """Pixels that decoding will hold: fewer than width times height when the JPEG decoder scales down."""
+
+
+def probe(data: bytes, decode: Decode, target: tuple[int, int] | None = None) -> Probe:
+    """Reads the header only.
+
+    Args:
+        data: The encoded file.
+        decode: Cap, frame and draft.
+        target: Smallest width and height that later steps need (see `transform.draft_target`); None for the full size.
+
+    Raises:
+        ImageError: EmptyFile, UnsupportedFormat, TruncatedImage, CorruptImage, TooManyPixels or NoSuchFrame.
+    """
+    name = format_of(data)
+    try:
+        image = open_as(name, data)
+        width, height = _checked_size(image, decode)
+        _draft(image, name, decode, target)
+        return Probe(name, width, height, image.width * image.height)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise _image_error(error, name, data) from error
+
+
+def decode(data: bytes, decode: Decode, target: tuple[int, int] | None = None) -> Image.Image:
+    """Decodes one picture of a file to mode RGB, upright, without transparency and metadata.
+
+    Args:
+        data: The encoded file.
+        decode: Cap, frame, draft, orientation and background.
+        target: Smallest width and height that later steps need; lets the JPEG decoder scale down by 2, 4 or 8 to no less than that.
+
+    Returns:
+        The picture; `info` holds at most its RGB colour profile.
+
+    Raises:
+        ImageError: EmptyFile, UnsupportedFormat, TruncatedImage, CorruptImage, TooManyPixels, NoSuchFrame or OutOfMemory.
+    """
+    name = format_of(data)
+    try:
+        image = open_as(name, data)
+        _checked_size(image, decode)
+        _draft(image, name, decode, target)
+        # Loading a TIFF drops its orientation; a PNG may carry it after the pixels.
+        orientation = 1 if name == "PNG" else _orientation(image)
+        image.load()
+        if name == "PNG":
+            orientation = _orientation(image)
+        return _upright(to_rgb(image, decode.background), name, orientation, wanted=decode.exif_orientation)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise _image_error(error, name, data) from error
+
+
+def _checked_size(image: ImageFile, decode: Decode) -> tuple[int, int]:
+    if Image.MAX_IMAGE_PIXELS is not None and decode.max_pixels > Image.MAX_IMAGE_PIXELS:
+        # Pillow checks again in places; its cap may be a second net but must not undercut the one that the user set.
+        Image.MAX_IMAGE_PIXELS = decode.max_pixels
+    _check_pixels(image, decode)
+    if decode.frame:
+        try:
+            image.seek(decode.frame)
+        except EOFError:
+            raise ImageError(
+                ErrorCode.NO_SUCH_FRAME, f"frame {decode.frame} was asked for and the file ends before it (the first is 0)"
+            ) from None
+        _check_pixels(image, decode)
+    return image.size
+
+
+def _check_pixels(image: ImageFile, decode: Decode) -> None:
+    areas = [image.size]
+    tags = getattr(image, "tag_v2", None)
+    if tags is not None and _TILE_WIDTH in tags:
+        # libtiff holds a whole tile, however small the picture is.
+        areas.append((int(tags[_TILE_WIDTH]), int(tags.get(_TILE_LENGTH, 1))))
+    for width, height in areas:
+        if width * height > decode.max_pixels:
+            raise ImageError(
+                ErrorCode.TOO_MANY_PIXELS,
+                f"{width}x{height} is {width * height:,} pixels, more than decode.maxPixels ({decode.max_pixels:,})",
+            )
+
+
+def _draft(image: ImageFile, name: str, decode: Decode, target: tuple[int, int] | None) -> None:
+    if name == "JPEG" and decode.draft and target is not None:
+        width, height = target
+        image.draft(None, (height, width) if decode.exif_orientation and _orientation(image) in _SIDEWAYS else (width, height))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001  damaged metadata do not make a sound picture fail; viewers ignore them too
+        return 1
+
+
+def _upright(image: Image.Image, name: str, orientation: int, *, wanted: bool) -> Image.Image:
+    if name == "TIFF":
+        # Pillow turns TIFF pictures while loading, asked or not, so an unwanted turn has to be taken back.
+        orientation = 1 if wanted else _INVERSE.get(orientation, orientation)
+    elif not wanted:
+        orientation = 1
+    method = _TRANSPOSE.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _image_error(error: Exception, name: str, data: bytes) -> ImageError:
+    text = str(error) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return ImageError(ErrorCode.OUT_OF_MEMORY, f"not enough memory to decode this {name} file", retryable=True)
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return ImageError(ErrorCode.TOO_MANY_PIXELS, f"the {name} file asks for a canvas beyond decode.maxPixels: {text}")
+    if isinstance(error, (EOFError, struct.error)) or "truncated" in text.lower() or is_cut_short(name, data):
+        return ImageError(ErrorCode.TRUNCATED_IMAGE, f"the {name} file ends too early ({len(data):,} bytes): {text}")
+    if any(phrase in text.lower() for phrase in _UNSUPPORTED):
+        return ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"this kind of {name} file is not supported: {text}")
+    return ImageError(ErrorCode.CORRUPT_IMAGE, f"the {name} file is damaged: {text}")

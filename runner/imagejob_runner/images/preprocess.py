@@ -1,0 +1,72 @@
+"""From a picture to the array that a model takes, in a single resampling pass."""
+
+import hashlib
+import json
+import math
+from typing import Final
+
+import numpy as np
+from imagejob_api.pipeline import Preprocess
+from PIL import Image
+
+from imagejob_runner.images.scaling import Box, scale, scaled_size
+
+_RECIPE: Final = 1
+"""Raised when the same settings would give other pixels than before."""
+
+
+def to_array(image: Image.Image, preprocess: Preprocess, background: str = "#ffffff") -> np.ndarray:
+    """The model's input before normalisation.
+
+    * ``crop``: the centre square whose side is `crop_fraction` of the shorter side, scaled to `size`. It is what resizing the shorter side
+      to ``size / crop_fraction`` and cutting out the centre gives, up to rounding to whole pixels in between, but resamples once and only
+      what is kept.
+    * ``squash``: both sides scaled to `size`.
+    * ``pad``: the longer side scaled to `size`, the picture in the middle, the rest filled with `background`.
+
+    Args:
+        image: An RGB picture.
+        preprocess: Size, method and filter.
+        background: Colour as #rrggbb.
+
+    Returns:
+        Values 0..255 of type uint8, shape (size, size, 3), rows first, red first.
+    """
+    size = (preprocess.size, preprocess.size)
+    match preprocess.resize:
+        case "crop":
+            result = scale(image, size, preprocess.filter, _centre(image.size, preprocess.crop_fraction))
+        case "squash":
+            result = scale(image, size, preprocess.filter)
+        case "pad":
+            result = _padded(image, preprocess, background)
+    return np.asarray(result)
+
+
+def shorter_side(preprocess: Preprocess) -> int:
+    """Length in pixels of a picture's shorter side from which `to_array` need not enlarge."""
+    return math.ceil(preprocess.size / preprocess.crop_fraction) if preprocess.resize == "crop" else preprocess.size
+
+
+def fingerprint(preprocess: Preprocess) -> str:
+    """SHA-256 over everything in `preprocess`: equal fingerprints mean equal input for equal pictures."""
+    canonical = json.dumps({"recipe": _RECIPE, **preprocess.model_dump(mode="json")}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _centre(size: tuple[int, int], fraction: float) -> Box | None:
+    side = min(size) * fraction
+    if size == (side, side):
+        return None
+    left, top = (size[0] - side) / 2, (size[1] - side) / 2
+    return left, top, left + side, top + side
+
+
+def _padded(image: Image.Image, preprocess: Preprocess, background: str) -> Image.Image:
+    size = preprocess.size
+    fitted = scale(image, scaled_size(image.size, size / max(image.size)), preprocess.filter)
+    if fitted.size == (size, size):
+        return fitted
+    result = Image.new("RGB", (size, size), background)
+    result.paste(fitted, ((size - fitted.width) // 2, (size - fitted.height) // 2))
+    return result
