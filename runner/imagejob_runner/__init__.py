@@ -1,0 +1,1 @@
+"""The pod (on one machine: the process) that takes images through a pipeline."""

@@ -1,14 +1,14 @@
 """Every error the runner raises on purpose.
 
-    RunnerError                     the run cannot go on; carries an exit code
-    ├── InvalidJobError             the job, as written, cannot run
-    │   ├── DuplicateIdError        two inputs have one id
-    │   ├── FingerprintError        the output belongs to another job
-    │   ├── OutputExistsError       the output holds something and the job says fail
-    │   └── ModelError              a model cannot be loaded, or must not be
-    └── StorageError                a source list or an output cannot be read or written
-    ImageError                      one image fails; becomes its row
-    SkipImage                       one image is left out on purpose (public, for call functions)
+RunnerError                     the run cannot go on; carries an exit code
+├── InvalidJobError             the job, as written, cannot run
+│   ├── DuplicateIdError        two inputs have one id
+│   ├── FingerprintError        the output belongs to another job
+│   ├── OutputExistsError       the output holds something and the job says fail
+│   └── ModelError              a model cannot be loaded, or must not be
+└── StorageError                a source list or an output cannot be read or written
+ImageError                      one image fails; becomes its row
+SkipImage                       one image is left out on purpose (public, for call functions)
 """
 
 from imagejob_runner.constants import ExitCode

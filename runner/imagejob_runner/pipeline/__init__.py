@@ -1,0 +1,1 @@
+"""The engine: images flow through bounded stages, and only limited stages wait for a slot."""

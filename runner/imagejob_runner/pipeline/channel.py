@@ -1,0 +1,87 @@
+"""A bounded queue between two stages that can be closed.
+
+asyncio.Queue cannot be closed before Python 3.13, and a stage needs to know three things that a queue does not tell: that nothing will
+come any
+more, how much is ready now, and whether the stage after it is behind.
+"""
+
+import asyncio
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class ChannelClosed(Exception):  # noqa: N818  it is the end of the stream, not an error
+    """Nothing will come any more."""
+
+
+class Channel(Generic[T]):
+    """A first-in, first-out queue of at most `capacity` items, used within one event loop.
+
+    Args:
+        capacity: Items that may wait in it, at least 1.
+        producers: How many `close` calls end the stream.
+    """
+
+    def __init__(self, capacity: int, producers: int = 1) -> None:
+        self._items: deque[T] = deque()
+        self._capacity = max(1, capacity)
+        self._producers = producers
+        self._changed = asyncio.Condition()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def full(self) -> bool:
+        """Whether a `put` would wait now."""
+        return len(self._items) >= self._capacity
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will be put in; items may still be inside."""
+        return self._producers <= 0
+
+    async def put(self, item: T) -> None:
+        """Adds an item, waiting for room."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self.full)
+            self._items.append(item)
+            self._changed.notify_all()
+
+    async def get(self) -> T:
+        """Takes the oldest item, waiting for one.
+
+        Raises:
+            ChannelClosed: The channel is closed and empty.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._items or self.closed)
+            return self._take()
+
+    async def take(self, most: int) -> list[T]:
+        """Takes up to `most` items that are ready now, without waiting."""
+        async with self._changed:
+            return [self._take() for _ in range(min(most, len(self._items)))]
+
+    async def wait_ready(self) -> bool:
+        """Waits until an item can be taken (True) or the channel is closed and empty (False)."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._items or self.closed)
+            return bool(self._items)
+
+    async def close(self, *, drop: bool = False) -> None:
+        """One producer is done; with `drop`, all are, and what waits inside is discarded."""
+        async with self._changed:
+            self._producers = 0 if drop else self._producers - 1
+            if drop:
+                self._items.clear()
+            self._changed.notify_all()
+
+    def _take(self) -> T:
+        if not self._items:
+            raise ChannelClosed
+        item = self._items.popleft()
+        self._changed.notify_all()
+        return item

@@ -1,0 +1,115 @@
+"""Images and chunks in flight, and the gate between preparing and computing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from imagejob_runner.exceptions import ImageError, SkipImage
+from imagejob_runner.item import ImageItem
+from imagejob_runner.rows import Row, row_of
+
+
+@dataclass(slots=True)
+class ChunkInFlight:
+    """A chunk of which some images have started.
+
+    Attributes:
+        sequence: Place in the order in which this process takes up chunks.
+        index: Number of the chunk in the plan.
+        rows: One place for each input, filled as the images end.
+        admitted: Images let through the gate.
+        committed: Whether the rows are in the output.
+    """
+
+    sequence: int
+    index: int
+    rows: list[Row | None]
+    remaining: int
+    admitted: int = 0
+    committed: bool = False
+
+
+@dataclass(slots=True)
+class Flight:
+    """One image and what it holds.
+
+    Attributes:
+        attempts: Attempts of the step it is in, or ended in.
+        held_bytes: Share of the byte budget.
+        held_pixels: Share of the pixel budget.
+    """
+
+    item: ImageItem
+    chunk: ChunkInFlight
+    position: int
+    attempts: int = 1
+    held_bytes: int = 0
+    held_pixels: int = 0
+    in_window: bool = field(default=True)
+
+
+Commit = Callable[[ChunkInFlight], Awaitable[None]]
+
+
+class Ledger:
+    """Knows which images have ended, commits whole chunks in order, and keeps the gate.
+
+    The gate stands before the first step that computes under a limit or on the model. It lets a chunk through only when everything
+    before it has
+    gone through every step, and beyond `ahead` images only when everything before it is committed. So what is computed and not yet
+    committed is one
+    chunk, which is all that a crash can cost, while the next batch need not wait for the write.
+
+    Args:
+        commit: Writes a whole chunk; called for one chunk at a time, in order.
+        ahead: Images of the next chunk let through while the last one is being written.
+    """
+
+    def __init__(self, commit: Commit, ahead: int) -> None:
+        self._commit = commit
+        self._ahead = ahead
+        self._open: dict[int, ChunkInFlight] = {}
+        self._changed = asyncio.Condition()
+        self._stopped = False
+
+    def open(self, chunk: ChunkInFlight) -> None:
+        """A chunk is taken up."""
+        self._open[chunk.sequence] = chunk
+
+    async def admit(self, flight: Flight) -> bool:
+        """Waits at the gate; False when the run stops and the image must not be started."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._stopped or self._may_pass(flight.chunk))
+            if self._stopped:
+                return False
+            flight.chunk.admitted += 1
+            return True
+
+    async def finish(self, flight: Flight, error: ImageError | SkipImage | None = None) -> bool:
+        """Records the end of an image; commits its chunk when that was the last. True if the chunk was committed."""
+        chunk = flight.chunk
+        chunk.rows[flight.position] = row_of(flight.item, error, flight.attempts)
+        chunk.remaining -= 1
+        if chunk.remaining:
+            return False
+        async with self._changed:
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: all(other.committed or other.sequence >= chunk.sequence for other in self._open.values()))
+        await self._commit(chunk)
+        async with self._changed:
+            chunk.committed = True
+            del self._open[chunk.sequence]
+            self._changed.notify_all()
+        return True
+
+    async def stop(self) -> None:
+        """Nothing passes the gate any more."""
+        async with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _may_pass(self, chunk: ChunkInFlight) -> bool:
+        older = [other for other in self._open.values() if other.sequence < chunk.sequence]
+        if not older:
+            return True
+        return all(other.remaining == 0 for other in older) and chunk.admitted < self._ahead

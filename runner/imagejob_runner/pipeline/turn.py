@@ -1,0 +1,214 @@
+"""A worker's turn on its step's limits: when it takes the slots, keeps them and lets them go.
+
+This is where an image waits for its slot: `Turn.enter`. The rules are those of the hold in docs/lease.md:
+
+* with nobody waiting, the slot is kept, through short gaps too, and let go after `hold` without work;
+* while others wait, it is let go at once when there is nothing ready or the next stage is behind, and after `hold` of work otherwise;
+* a slot that could not be renewed in time is not used for another batch.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from imagejob_api.pipeline import StepLimit
+
+from imagejob_runner.audit import Hold
+
+
+class Holding(Protocol):
+    """What a Turn needs of `nodelease.Holding`, whose documentation says what each means."""
+
+    limit: str
+    id: str
+    slots: tuple[int, ...]
+    fence: int
+    waited: bool
+    asked_at: float
+
+    @property
+    def valid(self) -> bool:
+        """Whether the slots may be used for another batch."""
+
+    @property
+    def contended(self) -> bool:
+        """Whether somebody waits for them."""
+
+    async def wait_contended(self) -> None:
+        """Returns when somebody waits."""
+
+    async def release(self) -> None:
+        """Gives the slots back."""
+
+    async def pass_on(self) -> "Holding":
+        """Gives the slots to whoever waits and queues again, in one write."""
+
+
+class Limiter(Protocol):
+    """What a Turn needs of `nodelease.LeaseClient`."""
+
+    async def acquire(self, limit: str, *, slots: int, priority: int) -> Holding:
+        """Waits for slots."""
+
+
+def now() -> float:
+    """Seconds of a clock that also counts while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class _Held:
+    """A holding with what its audit record needs."""
+
+    __slots__ = ("busy", "holding", "start")
+
+    def __init__(self, holding: Holding) -> None:
+        self.holding = holding
+        self.start = now()
+        self.busy = 0.0
+
+
+class Turn:
+    """One worker's use of the limits of its step.
+
+    Args:
+        limiter: Takes slots.
+        limits: The step's limits.
+        priority: Of the job, in the limits' queues.
+        node: Name of the node, for the records.
+        boot: Boot id, for the records.
+        record: Called with each hold when it ends.
+        waiting: Called with +1 and -1 around each wait for a limit.
+        holding: Called with +1 and -1 around each hold.
+    """
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        limits: Sequence[StepLimit],
+        *,
+        priority: int,
+        node: str,
+        boot: str,
+        record: Callable[[Hold], None],
+        waiting: Callable[[str, int], None],
+        holding: Callable[[str, int], None],
+    ) -> None:
+        self._limiter = limiter
+        self._limits = sorted(limits, key=lambda limit: limit.name)
+        self._hold_seconds = min((limit.hold_seconds for limit in limits), default=0.0)
+        self._priority = priority
+        self._node, self._boot = node, boot
+        self._record, self._waiting, self._holding = record, waiting, holding
+        self._held: list[_Held] = []
+
+    @property
+    def holding(self) -> bool:
+        """Whether the slots are held."""
+        return bool(self._held)
+
+    async def enter(self) -> None:
+        """Holds all slots of the step when it returns: here an image waits."""
+        if self._held and not all(held.holding.valid for held in self._held):
+            await self.leave()
+        if self._held:
+            return
+        try:
+            for limit in self._limits:
+                self._waiting(limit.name, 1)
+                try:
+                    holding = await self._limiter.acquire(limit.name, slots=limit.slots, priority=self._priority)
+                finally:
+                    self._waiting(limit.name, -1)
+                self._start(holding)
+        except BaseException:
+            await self.leave()
+            raise
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Counts the time inside as work under the slots."""
+        begun = now()
+        try:
+            yield
+        finally:
+            for held in self._held:
+                held.busy += now() - begun
+
+    async def after_work(self, *, ready: bool, behind: bool) -> None:
+        """Keeps the slots, passes them on, or lets them go.
+
+        Args:
+            ready: Another unit of work is there.
+            behind: The next stage has no room for what this one makes.
+        """
+        if not self._held:
+            return
+        contended = any(held.holding.contended for held in self._held)
+        if not contended:
+            if not ready and self._hold_seconds == 0:
+                await self.leave()
+            return
+        if not ready or behind:
+            await self.leave()
+        elif now() - max(held.start for held in self._held) >= self._hold_seconds:
+            await self._pass_on()
+
+    async def idle(self) -> None:
+        """While holding without work, waits until the slots should be let go: somebody wants them, or `hold` has passed.
+
+        Cancel it when work comes.
+        """
+        waits = [asyncio.ensure_future(held.holding.wait_contended()) for held in self._held]
+        try:
+            await asyncio.wait(waits, timeout=self._hold_seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def leave(self) -> None:
+        """Lets all slots go."""
+        while self._held:
+            held = self._held.pop()
+            self._note(held)
+            await held.holding.release()
+
+    async def _pass_on(self) -> None:
+        # With several limits, waiting for one while holding a later one would break the order that keeps them free of deadlock.
+        if len(self._held) > 1:
+            await self.leave()
+            await self.enter()
+            return
+        held = self._held.pop()
+        self._note(held)
+        self._waiting(held.holding.limit, 1)
+        try:
+            self._start(await held.holding.pass_on())
+        finally:
+            self._waiting(held.holding.limit, -1)
+
+    def _start(self, holding: Holding) -> None:
+        self._held.append(_Held(holding))
+        self._holding(holding.limit, 1)
+
+    def _note(self, held: _Held) -> None:
+        holding, end = held.holding, now()
+        self._holding(holding.limit, -1)
+        for slot in holding.slots:
+            self._record(
+                Hold(
+                    node=self._node,
+                    boot=self._boot,
+                    limit=holding.limit,
+                    slot=slot,
+                    fence=holding.fence,
+                    id=holding.id,
+                    asked=holding.asked_at,
+                    start=held.start,
+                    end=end,
+                    busy=held.busy,
+                    waited=holding.waited,
+                )
+            )

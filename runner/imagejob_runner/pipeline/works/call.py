@@ -1,0 +1,93 @@
+"""The `call` step: the user's own function."""
+
+import asyncio
+import importlib
+import inspect
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from imagejob_api.pipeline import Call
+
+from imagejob_runner.constants import ErrorCode
+from imagejob_runner.exceptions import ImageError, InvalidJobError, RunnerError, SkipImage
+from imagejob_runner.pipeline.flight import Flight
+from imagejob_runner.pipeline.works.base import PlainWork
+
+
+class CallWork(PlainWork):
+    """Calls the user's function.
+
+    A sync function runs in a thread and cannot be interrupted: at its timeout the image fails, and the worker (with its slot) goes on
+    only when the
+    function has returned.
+    """
+
+    def __init__(self, name: str, call: Call, *, concurrency: int) -> None:
+        self._name, self._call = name, call
+        self._function = import_function(call)
+        self._is_async = inspect.iscoroutinefunction(self._function)
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"call-{name}")
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self, flight: Flight) -> None:
+        """Calls the function and stores what it returns under the step's name."""
+        try:
+            if self._is_async:
+                answer = await self._function(flight.item, **self._call.arguments)
+            else:
+                answer = await self._in_thread(flight)
+        except (ImageError, SkipImage, RunnerError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise ImageError(ErrorCode.CALL_FAILED, f"{self._call.function}: {type(error).__name__}: {error}", retryable=True) from error
+        if answer is not None:
+            flight.item.outputs[self._name] = checked_json(answer, self._call.function)
+
+    async def _in_thread(self, flight: Flight) -> Any:  # noqa: ANN401  whatever the user's function returns
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._threads, lambda: self._function(flight.item, **self._call.arguments))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
+
+
+def import_function(call: Call) -> Callable[..., Any]:
+    """The function that ``module:function`` names.
+
+    Raises:
+        InvalidJobError: There is no such module or function.
+    """
+    module_name, _, path = call.function.partition(":")
+    try:
+        target: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InvalidJobError(
+            f"call.function {call.function!r}: cannot import {module_name!r} ({error}). "
+            "It must be installed beside imagejob, or lie below the current folder."
+        ) from error
+    for part in path.split("."):
+        if not hasattr(target, part):
+            raise InvalidJobError(f"call.function {call.function!r}: {module_name!r} has no {path!r}")
+        target = getattr(target, part)
+    if not callable(target):
+        raise InvalidJobError(f"call.function {call.function!r} is not callable")
+    return target  # type: ignore[no-any-return]
+
+
+def checked_json(value: Any, where: str) -> Any:  # noqa: ANN401  any JSON value
+    """The value, if it can stand in a row.
+
+    Raises:
+        ImageError: It is no JSON, or contains NaN or infinity.
+    """
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} returned what JSON cannot hold: {error}") from error

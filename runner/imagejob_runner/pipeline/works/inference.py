@@ -1,0 +1,70 @@
+"""The `infer` step: a predictor on threads of its own."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+from imagejob_api.pipeline import Infer
+
+from imagejob_runner.exceptions import ImageError
+from imagejob_runner.fetch import model_file
+from imagejob_runner.models.predictor import Predictor
+from imagejob_runner.pipeline.flight import Flight
+
+
+class InferenceWork:
+    """Runs batches through a model.
+
+    The model is loaded when the context is entered. Each batch runs on one thread that always is the same one, since torch keeps its
+    number of
+    threads and CUDA its current device by thread.
+    """
+
+    def __init__(self, name: str, infer: Infer, *, concurrency: int) -> None:
+        self._name, self._infer = name, infer
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"infer-{name}")
+
+    @property
+    def batch_size(self) -> int:
+        """Largest batch."""
+        return self._infer.batch_size
+
+    async def __aenter__(self) -> Self:
+        self._predictor = await asyncio.get_running_loop().run_in_executor(self._threads, load, self._infer)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def run_batch(self, flights: Sequence[Flight]) -> list[ImageError | None]:
+        """Predicts; stores each answer under the step's name."""
+        arrays = [flight.item.array for flight in flights]
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(self._threads, self._predictor.predict, arrays)
+        try:
+            answers = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # The device is in use until the thread is done, whoever gave up waiting: the slot must not go before.
+            await asyncio.wait([running])
+            raise
+        errors: list[ImageError | None] = []
+        for flight, answer in zip(flights, answers, strict=True):
+            flight.item.array = None
+            flight.item.provenance.update(model=self._predictor.model_digest, preprocess=self._predictor.preprocess_fingerprint)
+            if isinstance(answer, ImageError):
+                errors.append(answer)
+            else:
+                flight.item.outputs[self._name] = answer
+                errors.append(None)
+        return errors
+
+
+def load(infer: Infer) -> Predictor:
+    """Fetches the weights and loads the model.
+
+    Raises:
+        ModelError: It cannot be loaded, or must not be.
+    """
+    url = infer.model.weights or infer.model.program
+    return Predictor(infer, model_file(url) if url is not None else None, infer.model.sha256)
