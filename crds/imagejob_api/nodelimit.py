@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from imagejob_api.base import ApiModel, Name
+from imagejob_api.base import ApiModel
 from imagejob_api.meta import ClusterMetadata, Resource
 
 

@@ -1,0 +1,220 @@
+"""Says what pydantic found in the words of somebody who writes YAML: the value, what is wrong with it, what to do."""
+
+import difflib
+import json
+import re
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from imagejob_api.base import NAME_PATTERN, SHA256_PATTERN
+from imagejob_api.yamlfile import Document, Location
+
+MAX_SHOWN: Final = 60
+"""Characters of a value that a message shows."""
+
+_PATTERNS: Final = {
+    NAME_PATTERN: ("must be lower-case letters, digits and dashes, beginning and ending with a letter or digit", ""),
+    SHA256_PATTERN: ("must be 64 lower-case hexadecimal digits", "write what `sha256sum` prints for the file"),
+}
+_TYPES: Final = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping of names to values",
+    "model_type": "a mapping of fields",
+}
+_BOUNDS: Final = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake in one document."""
+
+    location: Location
+    message: str
+    fix: str = ""
+    value: str | None = None
+
+
+def field_path(location: Location) -> str:
+    """A location as a user writes it: ``spec.steps[2].infer.batchSize``."""
+    text = ""
+    for step in location:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif re.fullmatch(r"[A-Za-z_$][\w-]*", step):
+            text += f".{step}" if text else step
+        else:
+            text += f"[{json.dumps(step, ensure_ascii=False)}]"
+    return text
+
+
+def shown(value: object) -> str:
+    """A value as JSON on one line, shortened."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The one of `words` that somebody who wrote `word` most likely meant; snake_case and capitals count as equal."""
+    plain = {_plain(known): known for known in words}
+    found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=0.6)
+    return plain[found[0]] if found else None
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[-_ ]", "", word).lower()
+
+
+def mistakes(model: type[BaseModel], document: Document, value: object, error: ValidationError, root: Location = ()) -> list[Mistake]:
+    """What pydantic found, each in plain words.
+
+    Args:
+        model: What `value` was validated as.
+        document: The document that holds `value`, for the text as it is written.
+        value: The JSON that was validated.
+        error: What came of it.
+        root: Where in the document `value` stands.
+    """
+    return [_Explainer(model, document, value, root).explain(details) for details in error.errors(include_url=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Explainer:
+    model: type[BaseModel]
+    document: Document
+    value: object
+    root: Location
+
+    def explain(self, details: ErrorDetails) -> Mistake:
+        kind, context = details["type"], details.get("ctx", {})
+        location = tuple(step for step in details["loc"] if step != "[key]")
+        if kind == "missing":
+            return self._missing(location)
+        if kind == "extra_forbidden":
+            return self._unknown(location)
+        given = details["input"]
+        value = None if kind == "value_error" and isinstance(given, dict) else shown(given)
+        message, fix = self._words(kind, context, given, location)
+        message = message or details["msg"]
+        return Mistake((*self.root, *location), message, fix, value)
+
+    def _words(self, kind: str, context: dict[str, Any], given: object, location: Location) -> tuple[str, str]:
+        if kind == "value_error":
+            return str(context["error"]), ""
+        if kind in {"literal_error", "enum"}:
+            return self._choice(context["expected"], given)
+        if kind in _TYPES:
+            return f"must be {_TYPES[kind]}", self._type_fix(kind, given, location)
+        if kind in _BOUNDS:
+            key, words = _BOUNDS[kind]
+            bound = context[key]
+            return f"must be {words} {bound:,}" if isinstance(bound, int) else f"must be {words} {bound:g}", ""
+        if kind == "finite_number":
+            return "must be a finite number", ""
+        if kind == "string_pattern_mismatch":
+            return _PATTERNS.get(context["pattern"], (f"must match {context['pattern']}", ""))
+        return self._size(kind, context)
+
+    @staticmethod
+    def _size(kind: str, context: dict[str, Any]) -> tuple[str, str]:
+        match kind:
+            case "string_too_short":
+                return "must not be empty", ""
+            case "string_too_long":
+                return f"must have at most {context['max_length']:,} characters", ""
+            case "too_short" if context["min_length"] == 1:
+                return "must not be empty", ""
+            case "too_short":
+                return f"must have at least {context['min_length']:,} entries, and has {context['actual_length']:,}", ""
+            case "too_long":
+                return f"must have at most {context['max_length']:,} entries", ""
+        return "", ""
+
+    @staticmethod
+    def _choice(expected: str, given: object) -> tuple[str, str]:
+        choices = re.findall(r"'([^']*)'", expected)
+        guess = nearest(given, choices) if isinstance(given, str) else None
+        words = f"must be {choices[0]}" if len(choices) == 1 else f"must be one of {', '.join(choices)}"
+        return words, f"did you mean {guess}?" if guess else ""
+
+    def _type_fix(self, kind: str, given: object, location: Location) -> str:
+        raw = self.document.raw((*self.root, *location))
+        if kind == "string_type" and isinstance(given, bool | int | float):
+            written = raw if raw is not None else shown(given)
+            return f'YAML reads {written} without quotes as {_yaml_type(given)}; write "{written}"'
+        if kind in {"int_type", "float_type", "bool_type"} and isinstance(given, str):
+            if kind == "bool_type" and given.lower() in {"true", "false", "yes", "no", "on", "off"}:
+                return f"remove the quotes: {given.lower()}"
+            if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?", given) and kind != "bool_type" and raw is None:
+                return f"remove the quotes: {given}"
+        if kind == "list_type":
+            return "begin each entry on a line of its own with a dash"
+        return ""
+
+    def _missing(self, location: Location) -> Mistake:
+        field = _field_at(self.model, location)
+        says = (field.description or "").split("\n")[0] if field else ""
+        return Mistake(
+            (*self.root, *location), "is required but not there", f"add {location[-1]}: {says}" if says else f"add {location[-1]}"
+        )
+
+    def _unknown(self, location: Location) -> Mistake:
+        name = str(location[-1])
+        around = _model_at(self.model, location[:-1])
+        fields = dict(_fields(around)) if around else {}
+        guess = nearest(name, fields)
+        place = (*self.root, *location)
+        if guess is not None:
+            return Mistake(place, "there is no such field", f"did you mean {guess}?")
+        for outer, field in fields.items():
+            inner = _model_of(field.annotation)
+            if inner is not None and name in dict(_fields(inner)):
+                return Mistake(place, "there is no such field here", f"{name} belongs below {outer}")
+        return Mistake(place, "there is no such field", f"fields here are {', '.join(fields)}" if fields else "remove it")
+
+
+def _yaml_type(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "a number"
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        yield field.alias or name, field
+
+
+def _field_at(model: type[BaseModel], location: Location) -> FieldInfo | None:
+    around = _model_at(model, location[:-1])
+    return dict(_fields(around)).get(str(location[-1])) if around else None
+
+
+def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
+    found: type[BaseModel] | None = model
+    for step in location:
+        if isinstance(step, str) and found is not None:
+            field = dict(_fields(found)).get(step)
+            found = _model_of(field.annotation) if field else None
+    return found
+
+
+def _model_of(annotation: object) -> type[BaseModel] | None:
+    """The model inside an annotation such as ``list[Step] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in typing.get_args(annotation) if (found := _model_of(part)) is not None), None)
