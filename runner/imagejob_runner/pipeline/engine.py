@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from imagejob_api.pipeline import ImagePipelineSpec, Step, StepLimit
 
@@ -21,29 +21,12 @@ from imagejob_runner.item import ImageItem
 from imagejob_runner.pipeline.assembly import Part, assemble
 from imagejob_runner.pipeline.budget import Budget
 from imagejob_runner.pipeline.channel import Channel
-from imagejob_runner.pipeline.flight import ChunkInFlight, Flight, Ledger
+from imagejob_runner.pipeline.flight import ChunkInFlight, Flight, Ledger, Todo
 from imagejob_runner.pipeline.progress import Progress
 from imagejob_runner.pipeline.stages import BatchStage, ImageStage, Stage
 from imagejob_runner.pipeline.turn import Limiter, Turn, now
 from imagejob_runner.pipeline.works.base import Memory
-
-
-class Entry(Protocol):
-    """One input, as the plan has it."""
-
-    @property
-    def id(self) -> str: ...  # noqa: D102
-    @property
-    def url(self) -> str: ...  # noqa: D102
-
-
-class Chunk(Protocol):
-    """A run of inputs that are committed together."""
-
-    @property
-    def index(self) -> int: ...  # noqa: D102
-    @property
-    def entries(self) -> "list[Any]": ...  # noqa: D102
+from imagejob_runner.process import cpu_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +43,7 @@ class EngineSettings:
 
     max_bytes: int = 256 * 1024 * 1024
     max_pixels: int = 64 * 1024 * 1024
-    cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    cpus: int = field(default_factory=cpu_count)
     priority: int = 0
     node: str = field(default_factory=lambda: os.uname().nodename)
 
@@ -121,7 +104,7 @@ class Engine:
     def _holding(self, limit: str, change: int) -> None:
         self.progress.holding[limit] += change
 
-    async def run(self, chunks: AsyncIterator[Chunk]) -> None:
+    async def run(self, chunks: AsyncIterator[Todo]) -> None:
         """Takes the chunks through all steps; returns when all are committed, or after `stop` when what was whole is.
 
         Raises:
@@ -180,15 +163,15 @@ class Engine:
             turn=self._turn_of(part.step),
         )
 
-    async def _feed(self, chunks: AsyncIterator[Chunk], group: asyncio.TaskGroup) -> None:
+    async def _feed(self, chunks: AsyncIterator[Todo], group: asyncio.TaskGroup) -> None:
         """Takes up chunks; at most a window of images is on the way to the gate."""
         passing: list[asyncio.Task[None]] = []
         sequence = 0
         async for chunk in chunks:
             sequence += 1
-            open_chunk = ChunkInFlight(sequence, chunk.index, [None] * len(chunk.entries), len(chunk.entries))
+            open_chunk = ChunkInFlight(sequence, chunk.index, chunk.rows, len(chunk.entries), replaces=chunk.replaces)
             self._ledger.open(open_chunk)
-            for position, entry in enumerate(chunk.entries):
+            for position, entry in chunk.entries:
                 await self._places.acquire()
                 item = ImageItem(id=entry.id, url=entry.url, provenance={"node": self._settings.node})
                 flight = Flight(item, open_chunk, position)

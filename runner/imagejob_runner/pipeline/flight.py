@@ -3,10 +3,40 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
 from imagejob_runner.rows import Row, row_of
+
+
+class Entry(Protocol):
+    """One input, as the plan has it."""
+
+    @property
+    def id(self) -> str:
+        """Name of the input."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+
+
+@dataclass(slots=True)
+class Todo:
+    """A chunk that is to be done, or done in part.
+
+    Attributes:
+        index: Number of the chunk in the plan.
+        rows: One place for each input; filled where the row stands already.
+        entries: Inputs to do, each with its place.
+        replaces: Whether the chunk stands in the output and is written anew.
+    """
+
+    index: int
+    rows: list[Row | None]
+    entries: list[tuple[int, Entry]]
+    replaces: bool
 
 
 @dataclass(slots=True)
@@ -17,6 +47,8 @@ class ChunkInFlight:
         sequence: Place in the order in which this process takes up chunks.
         index: Number of the chunk in the plan.
         rows: One place for each input, filled as the images end.
+        remaining: Images that have not ended.
+        replaces: Whether the chunk stands in the output and is written anew.
         admitted: Images let through the gate.
         committed: Whether the rows are in the output.
     """
@@ -25,6 +57,7 @@ class ChunkInFlight:
     index: int
     rows: list[Row | None]
     remaining: int
+    replaces: bool = False
     admitted: int = 0
     committed: bool = False
 

@@ -1,0 +1,62 @@
+"""The node's limits on one machine: what the operator does with NodeLimits in a cluster."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from imagejob_api.nodelimit import NodeLimit
+from imagejob_api.pipeline import ImagePipelineSpec
+from nodelease import LeaseClient
+
+from imagejob_runner.exceptions import InvalidJobError
+
+
+class LocalLimits:
+    """Keeps this node's limits as a job's file has them, while a run goes on.
+
+    Args:
+        pipeline: Its steps name the limits.
+        limits: The NodeLimits of the file, by name.
+
+    Raises:
+        InvalidJobError: A step takes a limit that is not given: it would never run.
+    """
+
+    def __init__(self, pipeline: ImagePipelineSpec, limits: Mapping[str, NodeLimit]) -> None:
+        self._limits: dict[str, NodeLimit] = {}
+        for step in pipeline.steps:
+            for limit in step.limits:
+                if limit.name not in limits:
+                    raise InvalidJobError(
+                        f"step {step.name!r} takes the limit {limit.name!r}, and there is no NodeLimit of that name: add one to the file"
+                    )
+                self._limits[limit.name] = limits[limit.name]
+        self.slots = {name: slots_on_this_machine(limit) for name, limit in sorted(self._limits.items())}
+        self._client: LeaseClient | None = None
+
+    def __enter__(self) -> Self:
+        if self.slots:
+            self._client = LeaseClient.local(f"supervisor-{os.getpid()}")
+            for name, slots in self.slots.items():
+                spec = self._limits[name].spec
+                self._client.define(name, slots=slots, lease_duration_seconds=spec.lease_duration_seconds, active=spec.active)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._client is not None:
+            self._client.close()
+
+
+def slots_on_this_machine(limit: NodeLimit) -> int:
+    """Slots of a limit on this machine: its override, or `slots`, or `slotsPerDevice` for each GPU (one device if there is none)."""
+    spec = limit.spec
+    node = os.uname().nodename
+    for override in spec.overrides:
+        if override.node == node:
+            return override.slots
+    if spec.slots is not None:
+        return spec.slots
+    devices = len([path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()])
+    return (spec.slots_per_device or 1) * max(1, devices)

@@ -1,0 +1,43 @@
+"""What the supervisor and a runner process tell each other over their pipe."""
+
+from dataclasses import dataclass, field
+
+from imagejob_runner.audit import Hold
+from imagejob_runner.pipeline.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How far a process is; sent when something has changed, at most a few times a second.
+
+    Attributes:
+        progress: Counts so far.
+        already: Images whose rows were in the output before.
+        holds: Holds that have ended since the last snapshot.
+        writes: Lease writes so far, by limit.
+    """
+
+    progress: Progress
+    already: int
+    holds: list[Hold] = field(default_factory=list)
+    writes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last message of a process that ends in order.
+
+    Attributes:
+        stopped: It was asked to stop; the shard may be incomplete.
+        error: Why it cannot go on; another start would not help.
+        exit_code: Of the whole run, if there is an error.
+    """
+
+    stopped: bool = False
+    error: str | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Asks a process to finish its batch, commit what is whole, and end."""

@@ -1,0 +1,291 @@
+"""Plans a job, runs its shards in processes of this machine, and ends it: what the operator, the Job and the kubelet do in a cluster."""
+
+import asyncio
+import multiprocessing
+import os
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+
+from imagejob_api.imagejob import ImageJob, Phase
+from imagejob_api.nodelimit import NodeLimit
+from imagejob_api.pipeline import ImagePipelineSpec
+
+from imagejob_runner.constants import ExitCode
+from imagejob_runner.local import worker
+from imagejob_runner.local.figures import RunProgress, RunResult
+from imagejob_runner.local.judgement import judge, too_many_failures
+from imagejob_runner.local.limits import LocalLimits
+from imagejob_runner.local.messages import Ended, Snapshot, Stop
+from imagejob_runner.local.tally import Tally
+from imagejob_runner.output import Summary, finalize
+from imagejob_runner.pipeline.engine import EngineSettings
+from imagejob_runner.planning import Plan, plan_job
+from imagejob_runner.process import prepare_environment
+from imagejob_runner.shard import ShardRequest
+from imagejob_runner.storage import open_output
+
+REPORT_SECONDS = 0.25
+_PRELOADED = {
+    "download": "imagejob_runner.pipeline.works.download",
+    "transform": "imagejob_runner.pipeline.works.pixels",
+    "infer": "imagejob_runner.pipeline.works.inference",
+    "call": "imagejob_runner.pipeline.works.call",
+    "save": "imagejob_runner.pipeline.works.save",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What is run.
+
+    Attributes:
+        job: The job.
+        pipeline: Its steps.
+        limits: Limits by name, as far as the steps name them.
+        parallelism: Processes at once; the job's own unless set.
+        output_url: Where the rows go; the job's own unless set.
+    """
+
+    job: ImageJob
+    pipeline: ImagePipelineSpec
+    limits: Mapping[str, NodeLimit]
+    parallelism: int | None = None
+    output_url: str | None = None
+
+
+@dataclass(slots=True)
+class _Runner:
+    """A process that runs a shard."""
+
+    shard: int
+    key: str
+    process: ForkServerProcess
+    connection: Connection
+    ended: Ended | None = None
+
+
+class LocalRun:
+    """One run of a job on this machine.
+
+    Args:
+        request: What is run.
+        on_progress: Called a few times a second, from the thread that runs.
+    """
+
+    def __init__(self, request: RunRequest, on_progress: Callable[[RunProgress], None] = lambda _: None) -> None:
+        spec = request.job.spec
+        self._request, self._on_progress = request, on_progress
+        self._url = request.output_url or spec.output.url
+        self._parallelism = request.parallelism or spec.parallelism
+        self._limits = LocalLimits(request.pipeline, request.limits)
+        self._tally = Tally(self._limits.slots)
+        self._run_id = uuid.uuid4().hex[:12]
+        self._runners: dict[str, _Runner] = {}
+        self._why: tuple[Phase, ExitCode, str] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed: asyncio.Event
+        self._plan: Plan
+
+    def run(self) -> RunResult:
+        """Runs to the end.
+
+        Raises:
+            RunnerError: The job cannot be planned or its results not completed; what has been committed stays.
+        """
+        return asyncio.run(self._run())
+
+    def interrupt(self) -> None:
+        """Ends the run in order: batches finish, what is whole is committed. To be called from a signal handler or another thread."""
+        self._from_outside(
+            self._stop, Phase.SUSPENDED, ExitCode.INTERRUPTED, "Interrupted. Run the same command again to go on where it stopped."
+        )
+
+    def kill(self) -> None:
+        """Ends the processes at once; what is committed stays."""
+        self._from_outside(self._kill)
+
+    def _from_outside(self, function: Callable[..., None], *arguments: object) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the run has just ended by itself
+                self._loop.call_soon_threadsafe(function, *arguments)
+
+    async def _run(self) -> RunResult:
+        self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
+        spec = self._request.job.spec
+        if self._request.output_url is not None:
+            spec = spec.model_copy(update={"output": spec.output.model_copy(update={"url": self._request.output_url})})
+        self._report(Phase.PLANNING)
+        output = open_output(self._url)
+        self._plan = await plan_job(
+            spec, self._request.pipeline, output, name=self._request.job.metadata.name, default_shards=self._parallelism
+        )
+        self._tally.total = self._plan.total
+        with self._limits:
+            reporter = asyncio.create_task(self._report_often())
+            try:
+                async with asyncio.timeout(spec.active_deadline_seconds) as deadline:
+                    await self._run_shards()
+            except TimeoutError:
+                if not deadline.expired():
+                    raise
+                self._stop(Phase.FAILED, ExitCode.TIMEOUT, f"activeDeadlineSeconds: {spec.active_deadline_seconds} s have passed.")
+                await self._until_all_ended()
+            finally:
+                reporter.cancel()
+                self._kill()
+        whole = self._why is None
+        summary = await finalize(output, self._plan, spec.failure_policy) if whole else None
+        self._report(Phase.RUNNING)
+        return self._result(summary)
+
+    async def _run_shards(self) -> None:
+        prepare_environment(os.environ)
+        context = multiprocessing.get_context("forkserver")
+        kinds = {step.kind for step in self._request.pipeline.steps}
+        context.set_forkserver_preload(["imagejob_runner.local.worker", *sorted(_PRELOADED[kind] for kind in kinds)])
+        waiting = deque((shard, 0) for shard in range(self._plan.shards))
+        while self._why is None and (waiting or self._runners):
+            while waiting and len(self._runners) < self._parallelism:
+                self._start(context, *waiting.popleft())
+            await self._until_change()
+            waiting.extend(self._reap())
+            self._apply_failure_policy()
+        await self._until_all_ended()
+
+    def _start(self, context: multiprocessing.context.ForkServerContext, shard: int, attempt: int) -> None:
+        request = ShardRequest(
+            output_url=self._url,
+            shard=shard,
+            pipeline=self._request.pipeline,
+            retry_failed=self._request.job.spec.failure_policy.retry_failed,
+            run_id=self._run_id,
+            settings=replace(EngineSettings(), priority=self._request.job.spec.priority),
+        )
+        ours, theirs = context.Pipe()
+        process = context.Process(target=worker.main, args=(theirs, request), name=f"shard-{shard}", daemon=True)
+        process.start()
+        theirs.close()
+        runner = _Runner(shard, f"{shard}/{attempt}", process, ours)
+        self._runners[runner.key] = runner
+        self._tally.started(runner.key)
+        assert self._loop is not None  # noqa: S101  set before any process is started
+        self._loop.add_reader(ours.fileno(), self._receive, runner)
+
+    def _receive(self, runner: _Runner) -> None:
+        try:
+            message = runner.connection.recv()
+        except (EOFError, OSError):
+            self._drop_reader(runner)
+            self._changed.set()
+            return
+        if isinstance(message, Snapshot):
+            self._tally.add(runner.key, message)
+        elif isinstance(message, Ended):
+            runner.ended = message
+        self._changed.set()
+
+    def _drop_reader(self, runner: _Runner) -> None:
+        if not runner.connection.closed:
+            assert self._loop is not None  # noqa: S101  set before any process is started
+            self._loop.remove_reader(runner.connection.fileno())
+            runner.connection.close()
+
+    def _reap(self) -> list[tuple[int, int]]:
+        """Takes leave of processes whose pipe has closed; returns the shards to start again, with their number of starts."""
+        again: list[tuple[int, int]] = []
+        for key, runner in [(key, runner) for key, runner in self._runners.items() if runner.connection.closed]:
+            runner.process.join()
+            del self._runners[key]
+            self._tally.ended(key, crashed=runner.ended is None)
+            if runner.ended is None:
+                again += self._after_crash(runner)
+            elif runner.ended.error is not None:
+                self._stop(Phase.FAILED, ExitCode(runner.ended.exit_code), runner.ended.error)
+        return again
+
+    def _after_crash(self, runner: _Runner) -> list[tuple[int, int]]:
+        starts = int(runner.key.rpartition("/")[2]) + 1
+        most = self._request.job.spec.failure_policy.backoff_limit_per_shard
+        if self._why is not None:
+            return []
+        if starts > most:
+            self._stop(
+                Phase.FAILED,
+                ExitCode.JOB_FAILED,
+                f"The process of shard {runner.shard} crashed {starts} times (last: {_how_it_ended(runner.process)}); "
+                f"failurePolicy.backoffLimitPerShard allows {most} restarts. Run the same command again to go on with what is missing.",
+            )
+            return []
+        self._tally.restarts += 1
+        return [(runner.shard, starts)]
+
+    def _apply_failure_policy(self) -> None:
+        why = too_many_failures(self._request.job.spec.failure_policy, self._tally.failed, self._tally.done)
+        if why is not None:
+            self._stop(Phase.FAILED, ExitCode.JOB_FAILED, why)
+
+    def _stop(self, phase: Phase, code: ExitCode, why: str) -> None:
+        if self._why is None:
+            self._why = (phase, code, why)
+        for runner in self._runners.values():
+            with suppress(OSError):  # it has just ended by itself
+                runner.connection.send(Stop())
+        self._changed.set()
+
+    def _kill(self) -> None:
+        for runner in self._runners.values():
+            runner.process.kill()
+
+    async def _until_change(self) -> None:
+        await self._changed.wait()
+        self._changed.clear()
+
+    async def _until_all_ended(self) -> None:
+        while self._runners:
+            await self._until_change()
+            self._reap()
+
+    async def _report_often(self) -> None:
+        while True:
+            self._report(Phase.RUNNING)
+            await asyncio.sleep(REPORT_SECONDS)
+
+    def _report(self, phase: Phase) -> None:
+        self._on_progress(self._tally.progress(phase))
+
+    def _result(self, summary: Summary | None) -> RunResult:
+        tally, progress = self._tally, self._tally.progress(Phase.RUNNING)
+        if summary is not None:
+            succeeded, failed, skipped = summary.succeeded, summary.failed, summary.skipped
+            phase, code, why = judge(summary)
+        else:
+            assert self._why is not None  # noqa: S101  there is a summary unless something ended the run
+            succeeded, failed, skipped = progress.succeeded + progress.already, progress.failed, progress.skipped
+            phase, code, why = self._why
+        return RunResult(
+            phase=phase,
+            exit_code=code,
+            message=why,
+            total=self._plan.total,
+            succeeded=succeeded,
+            failed=failed,
+            skipped=skipped,
+            elapsed_seconds=tally.elapsed_seconds,
+            wall_seconds=tally.wall_seconds,
+            done=tally.done,
+            output=self._url,
+            limits=tally.limits(),
+            errors=tally.errors,
+        )
+
+
+def _how_it_ended(process: ForkServerProcess) -> str:
+    code = process.exitcode
+    if code is not None and code < 0:
+        return f"killed by signal {-code}" + (", often for want of memory" if code == -9 else "")  # noqa: PLR2004  SIGKILL
+    return f"exit code {code}"

@@ -1,0 +1,141 @@
+"""Adds up what the runner processes report."""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
+
+from imagejob_api.imagejob import Phase
+
+from imagejob_runner.audit import Hold, LimitFigures, limit_figures
+from imagejob_runner.local.figures import LimitUse, RunProgress
+from imagejob_runner.local.messages import Snapshot
+from imagejob_runner.pipeline.progress import Progress
+from imagejob_runner.pipeline.turn import now
+
+RATE_WINDOW_SECONDS = 10.0
+
+
+class Tally:
+    """Sums over the processes of a run.
+
+    A process is counted under a key of its own, also when a shard is started again after a crash: what the crashed process had done and
+    not committed
+    is dropped from the counts, since it is done again.
+
+    Args:
+        slots: Slots of each limit on this node.
+    """
+
+    def __init__(self, slots: Mapping[str, int]) -> None:
+        self._slots = dict(slots)
+        self._started = now()
+        self._latest: dict[str, Snapshot] = {}
+        self._live: set[str] = set()
+        self._holds: dict[str, list[Hold]] = defaultdict(list)
+        self._rates: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self.total = 0
+        self.restarts = 0
+
+    def started(self, key: str) -> None:
+        """A process has been started."""
+        self._live.add(key)
+
+    def add(self, key: str, snapshot: Snapshot) -> None:
+        """A process has reported."""
+        self._latest[key] = snapshot
+        for hold in snapshot.holds:
+            self._holds[hold.limit].append(hold)
+
+    def ended(self, key: str, *, crashed: bool) -> None:
+        """A process has ended."""
+        self._live.discard(key)
+        snapshot = self._latest.get(key)
+        if snapshot is None:
+            return
+        snapshot.progress.waiting.clear()
+        snapshot.progress.holding.clear()
+        if crashed:
+            _keep_committed(snapshot.progress)
+
+    @property
+    def done(self) -> int:
+        """Images that ended in this run."""
+        return sum(snapshot.progress.done for snapshot in self._latest.values())
+
+    @property
+    def failed(self) -> int:
+        """Images that failed in this run."""
+        return sum(snapshot.progress.failed for snapshot in self._latest.values())
+
+    @property
+    def errors(self) -> Counter[str]:
+        """Failed images of this run by code."""
+        return sum((snapshot.progress.errors for snapshot in self._latest.values()), Counter())
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """From the first download to the last save, over all processes."""
+        starts = [s.progress.first_start for s in self._latest.values() if s.progress.first_start is not None]
+        saves = [s.progress.last_save for s in self._latest.values() if s.progress.last_save is not None]
+        return max(saves) - min(starts) if starts and saves else 0.0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Since the tally was made."""
+        return now() - self._started
+
+    def limits(self) -> dict[str, LimitFigures]:
+        """What the run did with each limit."""
+        writes: Counter[str] = Counter()
+        for snapshot in self._latest.values():
+            writes.update(snapshot.writes)
+        return {name: limit_figures(self._holds[name], writes[name]) for name in self._slots}
+
+    def progress(self, phase: Phase) -> RunProgress:
+        """The run at this moment."""
+        parts = [snapshot.progress for snapshot in self._latest.values()]
+        # While a shard is done again, a crashed process and its successor have both seen what was there before the run.
+        already = sum({key.rpartition("/")[0]: snapshot.already for key, snapshot in self._latest.items()}.values())
+        stages: dict[str, tuple[int, float]] = {}
+        for part in parts:
+            for name, images in part.stage_images.items():
+                before = stages.get(name, (0, 0.0))
+                stages[name] = (before[0] + images, before[1] + part.stage_seconds[name])
+        done = self.done
+        rate = self._rate(done)
+        left = self.total - already - done
+        return RunProgress(
+            phase=phase,
+            total=self.total,
+            already=already,
+            succeeded=sum(part.succeeded for part in parts),
+            failed=sum(part.failed for part in parts),
+            skipped=sum(part.skipped for part in parts),
+            elapsed_seconds=self.wall_seconds,
+            images_per_second=rate,
+            eta_seconds=left / rate if rate > 0 else None,
+            limits={
+                name: LimitUse(slots, sum(part.holding[name] for part in parts), sum(part.waiting[name] for part in parts))
+                for name, slots in self._slots.items()
+            },
+            stages=stages,
+            errors=self.errors,
+            workers=len(self._live),
+            restarts=self.restarts,
+        )
+
+    def _rate(self, done: int) -> float:
+        moment = now()
+        self._rates.append((moment, done))
+        while self._rates[0][0] < moment - RATE_WINDOW_SECONDS:
+            self._rates.popleft()
+        then, before = self._rates[0]
+        return max(0.0, (done - before) / (moment - then)) if moment > then else 0.0
+
+
+def _keep_committed(progress: Progress) -> None:
+    """Only what was committed stays; it is taken as succeeded, since how the rest ended is not known by image."""
+    lost = progress.done - progress.committed
+    for field in ("succeeded", "skipped", "failed"):
+        drop = min(lost, getattr(progress, field))
+        setattr(progress, field, getattr(progress, field) - drop)
+        lost -= drop

@@ -1,0 +1,100 @@
+"""A runner process on one machine: runs one shard and reports to the supervisor.
+
+It ends in order when asked to, at SIGTERM, and when the supervisor is gone: then what is whole is committed and the slots are free at once.
+"""
+
+import asyncio
+import os
+import signal
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+from nodelease import LeaseClient, LeaseError
+
+from imagejob_runner.constants import ExitCode
+from imagejob_runner.exceptions import RunnerError
+from imagejob_runner.local.messages import Ended, Snapshot, Stop
+from imagejob_runner.shard import ShardRequest, ShardRun
+
+REPORT_SECONDS = 0.2
+
+
+def main(connection: Connection, request: ShardRequest) -> None:
+    """Runs a shard; the target of the process."""
+    # Ctrl-C reaches every process of the terminal; the supervisor decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ended = asyncio.run(_Worker(connection, request).run())
+    except (RunnerError, LeaseError) as error:
+        ended = Ended(error=str(error), exit_code=getattr(error, "exit_code", ExitCode.STORAGE))
+    except Exception as error:  # noqa: BLE001  a defect must reach the user with its place, not vanish with the process
+        traceback.print_exc()
+        ended = Ended(error=f"internal error, please report it: {type(error).__name__}: {error}", exit_code=ExitCode.JOB_FAILED)
+    _send(connection, ended)
+
+
+def _send(connection: Connection, message: Any) -> None:  # noqa: ANN401  any of the messages
+    try:
+        connection.send(message)
+    except OSError:
+        return  # the supervisor is gone; there is nobody to tell
+
+
+class _Worker:
+    def __init__(self, connection: Connection, request: ShardRequest) -> None:
+        self._connection, self._request = connection, request
+        self._limits = sorted({limit.name for step in request.pipeline.steps for limit in step.limits})
+        self._stopped = False
+        self._reported = 0
+
+    async def run(self) -> Ended:
+        loop = asyncio.get_running_loop()
+        self._run_stop: asyncio.Task[None] | None = None
+        client = LeaseClient.local(f"{self._request.run_id}-{self._request.shard}-{os.getpid()}") if self._limits else None
+        try:
+            self._client = client
+            self._shard = ShardRun(self._request, client)
+            loop.add_signal_handler(signal.SIGTERM, self._stop)
+            loop.add_reader(self._connection.fileno(), self._on_message)
+            reporter = asyncio.create_task(self._report())
+            try:
+                await self._shard.run()
+            finally:
+                reporter.cancel()
+                loop.remove_reader(self._connection.fileno())
+                self._snapshot()
+        finally:
+            if client is not None:
+                await asyncio.to_thread(client.close)
+        return Ended(stopped=self._stopped)
+
+    def _on_message(self) -> None:
+        try:
+            message = self._connection.recv()
+        except (EOFError, OSError):
+            asyncio.get_running_loop().remove_reader(self._connection.fileno())
+            message = Stop()
+        if isinstance(message, Stop):
+            self._stop()
+
+    def _stop(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._run_stop = asyncio.get_running_loop().create_task(self._shard.stop())
+
+    async def _report(self) -> None:
+        last: object = None
+        while True:
+            progress = self._shard.engine.progress
+            state = (progress.done, progress.committed, +progress.waiting, +progress.holding, self._shard.already)
+            if state != last:
+                last = state
+                self._snapshot()
+            await asyncio.sleep(REPORT_SECONDS)
+
+    def _snapshot(self) -> None:
+        holds = self._shard.engine.holds[self._reported :]
+        self._reported += len(holds)
+        writes = {name: self._client.counters(name).writes for name in self._limits} if self._client else {}
+        _send(self._connection, Snapshot(self._shard.engine.progress, self._shard.already, holds, writes))

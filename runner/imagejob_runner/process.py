@@ -1,0 +1,59 @@
+"""What a process must be told before it starts, so that inference on CPUs runs at the speed of the machine.
+
+glibc gives every large block back to the kernel when it is freed, so each forward pass of a network pays for fresh, zeroed pages again:
+measured
+with EfficientNet-Lite0 at batch 32 on two cores, 22 images a second against 126 with the thresholds below. On threads other than the
+main one the
+thresholds hold only with a single arena. glibc reads these variables when a process starts, so they must stand in its environment by then.
+"""
+
+import os
+from collections.abc import Mapping, MutableMapping
+from typing import Final
+
+ALLOCATOR_VARIABLES: Final[Mapping[str, str]] = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 1024**3),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3),
+    "MALLOC_TOP_PAD_": str(64 * 1024**2),
+}
+"""glibc's tunables: one arena; blocks up to 4 GiB from the heap; free heap kept up to 4 GiB."""
+
+THREAD_VARIABLES: Final[Mapping[str, str]] = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""OpenMP threads that wait sleep, so that decoding gets the CPU."""
+
+
+def prepare_environment(environment: MutableMapping[str, str]) -> bool:
+    """Adds what is missing for processes started from now on; what the user has set stays.
+
+    Returns:
+        Whether anything was added: then a process that is already running must be started anew to profit.
+    """
+    missing = {name: value for name, value in {**ALLOCATOR_VARIABLES, **THREAD_VARIABLES}.items() if name not in environment}
+    environment.update(missing)
+    return bool(missing)
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use: its affinity, and less if its control group has a smaller quota (as in a pod with a CPU limit)."""
+    cpus = len(os.sched_getaffinity(0))
+    quota = _cgroup_cpus()
+    return max(1, min(cpus, quota)) if quota is not None else cpus
+
+
+def _cgroup_cpus() -> int | None:
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:  # noqa: PTH123  a kernel file, read at every start
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        try:
+            with (
+                open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", encoding="ascii") as quota_file,  # noqa: PTH123  as above
+                open("/sys/fs/cgroup/cpu/cpu.cfs_period_us", encoding="ascii") as period_file,  # noqa: PTH123  as above
+            ):
+                quota, period = quota_file.read().strip(), period_file.read().strip()
+        except OSError:
+            return None
+    if quota in ("max", "-1"):
+        return None
+    return max(1, round(int(quota) / int(period)))
