@@ -1,0 +1,65 @@
+"""Reads files, and nothing that only looks like one: a FIFO would hang the run, a device would never end."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from imagejob_runner.constants import ErrorCode
+from imagejob_runner.exceptions import ImageError
+from imagejob_runner.fetch.body import too_large
+
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_UNREACHABLE: Final = {errno.ENOENT, errno.ENOTDIR}
+_BAD_NAME: Final = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+_FORBIDDEN: Final = {errno.EACCES, errno.EPERM}
+
+
+def read_file(path: Path, url: str, limit: int) -> bytes:
+    """All bytes of a regular file.
+
+    Args:
+        path: The file.
+        url: How the user called it.
+        limit: Largest number of bytes accepted.
+
+    Raises:
+        ImageError: It cannot be read, is no regular file, or is larger than `limit`.
+    """
+    try:
+        _check_regular(path.stat(), url)
+        # Between the look and the opening it may have become a FIFO: O_NONBLOCK keeps even that from hanging.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+            status = os.fstat(file.fileno())
+            _check_regular(status, url)
+            if status.st_size > limit:
+                raise too_large(url, limit, status.st_size)
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise _as_image_error(error, url) from error
+    if len(data) > limit:
+        raise too_large(url, limit)
+    return data
+
+
+def _check_regular(status: os.stat_result, url: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((name for test, name in _KINDS if test(status.st_mode)), "no regular file")
+        raise ImageError(ErrorCode.INVALID_URL, f"{url} is {kind}, not a file")
+
+
+def _as_image_error(error: OSError, url: str) -> ImageError:
+    if error.errno in _UNREACHABLE:
+        return ImageError(ErrorCode.NOT_FOUND, f"{url} does not exist")
+    if error.errno in _FORBIDDEN:
+        return ImageError(ErrorCode.PERMISSION_DENIED, f"{url} may not be read: {error.strerror}")
+    if error.errno in _BAD_NAME:
+        return ImageError(ErrorCode.INVALID_URL, f"{url} cannot be opened: {error.strerror}")
+    return ImageError(ErrorCode.STORAGE_FAILED, f"{url} cannot be read: {error.strerror or error}", retryable=True)

@@ -1,0 +1,33 @@
+"""A digest of a job's inputs that does not depend on their order.
+
+A listing may come in another order the next time, and a manifest may be sorted; it is the same job all the same.
+"""
+
+import hashlib
+from typing import Any, Final
+
+from imagejob_runner.sources import Entry
+
+_MODULUS: Final = 1 << 256
+
+
+class SourceDigest:
+    """The sum, modulo 2**256, of the SHA-256 digests of all inputs. Guards against mistakes, not against forgery."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum = 0
+
+    def add(self, entry: Entry) -> None:
+        """Takes one input in."""
+        self.count += 1
+        self._sum = (self._sum + int.from_bytes(entry_digest(entry), "big")) % _MODULUS
+
+    def component(self) -> dict[str, Any]:
+        """What stands in the fingerprint."""
+        return {"count": self.count, "digest": f"{self._sum:064x}"}
+
+
+def entry_digest(entry: Entry) -> bytes:
+    """Digest of one input. NUL separates id and URL, as no URL can contain it."""
+    return hashlib.sha256(entry.id.encode() + b"\0" + entry.url.encode()).digest()

@@ -1,0 +1,139 @@
+"""Plans a job into its output, or finds that it is planned there already.
+
+The order of writes is what makes planning safe against a kill and against a second planner: first the manifest, in a folder named by its own
+digest, so that planners of different jobs never write the same names and planners of the same job write the same bytes; the plan last, and only
+if there is none. Whoever loses that race reads the winner's plan and compares.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from imagejob_api.imagejob import ImageJobSpec
+from imagejob_api.pipeline import Download, ImagePipelineSpec
+
+from imagejob_runner.constants import MANIFEST_FOLDER, PLAN_FILE, RESULTS_FOLDER, SUCCESS_FILE
+from imagejob_runner.exceptions import InvalidJobError, OutputExistsError, StorageError
+from imagejob_runner.planning.chunks import manifest_name
+from imagejob_runner.planning.components import pipeline_components
+from imagejob_runner.planning.differences import fingerprint_error
+from imagejob_runner.planning.digest import SourceDigest
+from imagejob_runner.planning.plan import Plan, encode_plan, find_plan, fingerprint_of
+from imagejob_runner.planning.spool import Spool
+from imagejob_runner.sources import Entry, list_source
+from imagejob_runner.storage import OutputStore
+
+_SHOWN_NAMES: Final = 3
+
+
+async def plan_job(spec: ImageJobSpec, pipeline: ImagePipelineSpec, output: OutputStore, *, name: str, default_shards: int) -> Plan:
+    """Plans a job, or resumes an equal one.
+
+    A plan that exists keeps its chunk size and its number of shards, whatever the job says now; then nothing is written.
+
+    Args:
+        spec: The job.
+        pipeline: Its pipeline.
+        output: Where it writes.
+        name: The job's name.
+        default_shards: Number of shards when the job sets none.
+
+    Returns:
+        The plan, with `pipeline` as given.
+
+    Raises:
+        OutputExistsError: The output holds something, and must not.
+        FingerprintError: The output belongs to a job that differs; says in what.
+        DuplicateIdError: Two inputs have one id. Nothing has been written.
+        InvalidJobError: The source or the pipeline says something that cannot be.
+        StorageError: Something cannot be read or written.
+    """
+    planner = _Planner(spec, pipeline, output, name)
+    if spec.output.if_exists == "fail":
+        await planner.refuse_anything()
+    existing = await find_plan(output)
+    if existing is None:
+        return await planner.create(spec.shards or default_shards)
+    source = SourceDigest()
+    async for entry in planner.entries():
+        source.add(entry)
+    return await planner.resume(existing, source)
+
+
+class _Planner:
+    """One planning of one job."""
+
+    def __init__(self, spec: ImageJobSpec, pipeline: ImagePipelineSpec, output: OutputStore, name: str) -> None:
+        self._spec = spec
+        self._pipeline = pipeline
+        self._output = output
+        self._name = name
+        self._download = next((step.download for step in pipeline.steps if step.download is not None), Download())
+
+    def entries(self) -> AsyncIterator[Entry]:
+        """The inputs, listed anew with each call."""
+        return list_source(self._spec.source, output_url=self._output.url, download=self._download)
+
+    async def refuse_anything(self) -> None:
+        """Raises OutputExistsError if the output holds anything at all."""
+        found = [name async for name in self._output.names()]
+        if found:
+            shown = ", ".join(found[:_SHOWN_NAMES]) + (f" and {len(found) - _SHOWN_NAMES} more" if len(found) > _SHOWN_NAMES else "")
+            raise OutputExistsError(
+                f"{self._output.url} holds {shown}, and output.ifExists is fail; use another output.url, empty this one, or set ifExists: resume"
+            )
+
+    async def create(self, shards: int) -> Plan:
+        """Writes a new plan."""
+        await self._refuse_orphans()
+        with Spool(self._spec.chunk_size) as spool:
+            await spool.fill(self.entries())
+            if spool.total == 0:
+                raise InvalidJobError(f"the source lists no inputs: {self._empty_hint()}")
+            components = await self._components(spool.digest)
+            # More shards than chunks would be pods with nothing to do.
+            shards = min(shards, -(-spool.total // spool.chunk_size))
+            plan = Plan(
+                name=self._name,
+                total=spool.total,
+                chunk_size=spool.chunk_size,
+                shards=shards,
+                format=self._spec.output.format,
+                manifest=f"{MANIFEST_FOLDER}/{spool.content_id}-{shards}",
+                fingerprint=fingerprint_of(components),
+                components=components,
+                pipeline=self._pipeline,
+            )
+            for shard in range(shards):
+                await self._output.replace_file(manifest_name(plan.manifest, shard), spool.shard_file(shard, shards))
+            if await self._output.create(PLAN_FILE, encode_plan(plan)):
+                return plan
+            if self._spec.output.if_exists == "fail":
+                raise OutputExistsError(f"{self._output.url}: another run planned its job there just now, and output.ifExists is fail")
+            winner = await find_plan(self._output)
+            if winner is None:
+                raise StorageError(f"{self._output.url}: {PLAN_FILE} appeared and vanished while planning; does somebody empty the output?")
+            return await self.resume(winner, spool.digest)
+
+    async def resume(self, plan: Plan, source: SourceDigest) -> Plan:
+        """The plan that is there, if it is of an equal job."""
+        components = await self._components(source)
+        if plan.fingerprint != fingerprint_of(components) or plan.format != self._spec.output.format:
+            raise await fingerprint_error(self._output, plan, components, self._spec.output.format, self.entries())
+        await self._output.clean_up()
+        return plan.model_copy(update={"pipeline": self._pipeline})
+
+    async def _components(self, source: SourceDigest) -> dict[str, Any]:
+        return {"source": source.component(), "steps": await pipeline_components(self._pipeline)}
+
+    async def _refuse_orphans(self) -> None:
+        """Results without a plan are somebody else's, or what is left of a plan that was deleted: nothing to mix new rows with."""
+        async for name in self._output.names(RESULTS_FOLDER):
+            raise OutputExistsError(f"{self._output.url} holds {name} but no {PLAN_FILE}; use another output.url, or remove it")
+        if await self._output.read(SUCCESS_FILE) is not None:
+            raise OutputExistsError(f"{self._output.url} holds {SUCCESS_FILE} but no {PLAN_FILE}; use another output.url, or remove it")
+
+    def _empty_hint(self) -> str:
+        source = self._spec.source
+        if source.prefix is not None:
+            return f"nothing below {source.prefix.url} fits the glob {source.prefix.glob!r}; check both"
+        return f"{source.manifest.url if source.manifest else 'it'} has no rows"

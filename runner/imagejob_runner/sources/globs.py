@@ -1,0 +1,74 @@
+"""Glob patterns over paths with ``/``, the same for folders and for object stores.
+
+Written out because the standard library's forms differ by version and none of them takes ``**`` and braces over plain strings.
+"""
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from typing import Final
+
+_ANY_DEPTH: Final = None
+
+
+class Glob:
+    """A pattern: ``*`` and ``?`` stay within a folder, ``**`` as a whole part crosses folders (none, too), ``[ab]`` and ``{jpg,png}`` choose.
+
+    Letter case counts. A part that starts with a single dot (``.DS_Store``, ``.git``) is hidden: it is matched only by a part of the pattern
+    that starts with a dot, as in a shell.
+
+    Args:
+        pattern: The pattern; a leading slash is ignored.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self._alternatives = [_compiled(text) for text in _without_braces(pattern.lstrip("/"))]
+
+    def matches(self, path: str) -> bool:
+        """Whether the path, relative and with ``/`` between its parts, fits the pattern."""
+        parts = path.split("/")
+        return any(_fits(alternative, parts) for alternative in self._alternatives)
+
+    @property
+    def depth(self) -> int | None:
+        """The largest number of parts that a path that fits can have; None without bound."""
+        depths = [None if _ANY_DEPTH in alternative else len(alternative) for alternative in self._alternatives]
+        return None if None in depths else max(depth for depth in depths if depth is not None)
+
+
+def _compiled(text: str) -> list[re.Pattern[str] | None]:
+    parts: list[re.Pattern[str] | None] = []
+    for part in text.split("/"):
+        if part == "**":
+            if not parts or parts[-1] is not _ANY_DEPTH:
+                parts.append(_ANY_DEPTH)
+        else:
+            hidden = "" if part.startswith(".") else r"(?!\.(?!\.))"
+            parts.append(re.compile(hidden + fnmatch.translate(part)))
+    if parts[-1] is _ANY_DEPTH:
+        parts.append(re.compile(r"(?!\.(?!\.)).+", re.DOTALL))
+    return parts
+
+
+def _fits(pattern: Sequence[re.Pattern[str] | None], parts: Sequence[str]) -> bool:
+    # reached[i]: the pattern so far can have eaten exactly the first i parts.
+    reached = [True] + [False] * len(parts)
+    for piece in pattern:
+        if piece is _ANY_DEPTH:
+            for index, part in enumerate(parts):
+                reached[index + 1] = reached[index + 1] or (reached[index] and not _is_hidden(part))
+        else:
+            reached = [False] + [before and piece.fullmatch(part) is not None for before, part in zip(reached[:-1], parts, strict=True)]
+    return reached[-1]
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".") and not part.startswith("..")
+
+
+def _without_braces(text: str) -> list[str]:
+    """The patterns that ``{a,b}`` stands for. Braces that do not close are ordinary characters."""
+    match = re.search(r"\{([^{}]*,[^{}]*)\}", text)
+    if match is None:
+        return [text]
+    return [pattern for choice in match[1].split(",") for pattern in _without_braces(text[: match.start()] + choice + text[match.end() :])]

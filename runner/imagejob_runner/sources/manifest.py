@@ -1,0 +1,180 @@
+"""Inputs from a file that lists them: one URL a line, or rows with an id and a URL.
+
+A list is read from a local file, so one on a store or a web server is copied to a temporary file first; memory stays the same for ten inputs
+and for ten million. Whatever is wrong is told with the number of the row.
+"""
+
+import csv
+import difflib
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Literal, get_args
+from urllib.parse import urlsplit
+
+from imagejob_api.imagejob import Manifest
+from imagejob_api.pipeline import Download
+
+from imagejob_runner.exceptions import InvalidJobError
+from imagejob_runner.fetch.files import copy_to
+from imagejob_runner.sources.base import Entry
+from imagejob_runner.urls import FileUrl, parse_url, resolve
+
+_Format = Literal["txt", "csv", "jsonl", "parquet"]
+_Record = tuple[str, dict[str, Any]]
+_MAX_TEXT: Final = 4096
+_PARQUET_ROWS: Final = 4096
+
+
+async def list_manifest(manifest: Manifest, download: Download) -> AsyncIterator[Entry]:
+    """Lists the inputs that a manifest names, in its order.
+
+    Args:
+        manifest: What the job says.
+        download: How a manifest on a web server is fetched.
+
+    Raises:
+        InvalidJobError: The manifest says something that cannot be, with the row.
+        StorageError: It cannot be read.
+    """
+    form = manifest.format or _format_of(manifest.url)
+    location = parse_url(manifest.url)
+    with tempfile.TemporaryDirectory(prefix="imagejob-manifest-") as folder:
+        if isinstance(location, FileUrl):
+            path = location.path
+            if not path.is_file():
+                wrong = "is no file" if path.exists() else "does not exist"
+                raise InvalidJobError(f"source.manifest.url: {path} {wrong}; check the path")
+        else:
+            path = Path(folder, "manifest")
+            await copy_to(manifest.url, path, download)
+        for entry in _entries(manifest, form, path):
+            yield entry
+
+
+def _format_of(url: str) -> _Format:
+    name = urlsplit(url).path if url.lower().startswith(("http://", "https://")) else url
+    suffix = PurePosixPath(name).suffix.lower().removeprefix(".")
+    known: dict[str, _Format] = {"txt": "txt", "list": "txt", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
+    if suffix not in known:
+        raise InvalidJobError(
+            f"source.manifest.url {url!r}: the ending {suffix!r} says no format; set source.manifest.format to one of {', '.join(get_args(_Format))}"
+        )
+    return known[suffix]
+
+
+def _entries(manifest: Manifest, form: _Format, path: Path) -> Iterator[Entry]:
+    records: Iterable[_Record]
+    match form:
+        case "txt":
+            records = _txt(manifest, path)
+        case "csv":
+            records = _csv(manifest, path)
+        case "jsonl":
+            records = _jsonl(manifest, path)
+        case "parquet":
+            records = _parquet(manifest, path)
+    try:
+        for where, record in records:
+            yield _entry(manifest, where, record)
+    except UnicodeDecodeError as error:
+        raise InvalidJobError(f"{manifest.url}: not UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8") from None
+
+
+def _entry(manifest: Manifest, where: str, record: dict[str, Any]) -> Entry:
+    url = record.get(manifest.url_field)
+    if not isinstance(url, str) or not url.strip():
+        raise InvalidJobError(f"{where}: {manifest.url_field!r} is {'empty' if not url else repr(url)[:80]}; every row needs a URL")
+    identity = record.get(manifest.id_field)
+    if identity is None:
+        identity = url
+    elif isinstance(identity, int) and not isinstance(identity, bool):
+        identity = str(identity)
+    if not isinstance(identity, str) or not identity:
+        raise InvalidJobError(
+            f"{where}: {manifest.id_field!r} is {repr(identity)[:80]}; an id is a text that is not empty, or a whole number"
+        )
+    for name, text in ((manifest.id_field, identity), (manifest.url_field, url)):
+        if len(text) > _MAX_TEXT:
+            raise InvalidJobError(f"{where}: {name!r} has {len(text)} characters; at most {_MAX_TEXT} are allowed")
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise InvalidJobError(f"{where}: {name!r} holds half of a surrogate pair, which is no Unicode text: {text[:80]!r}")
+    try:
+        resolved = resolve(manifest.url, url)
+        parse_url(resolved)
+    except InvalidJobError as error:
+        raise InvalidJobError(f"{where}: {error}") from None
+    return Entry(identity, resolved)
+
+
+def _txt(manifest: Manifest, path: Path) -> Iterator[_Record]:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if text := line.strip("\r\n \t"):
+                yield f"{manifest.url}, line {number}", {manifest.url_field: text}
+
+
+def _csv(manifest: Manifest, path: Path) -> Iterator[_Record]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            _check_columns(manifest, list(reader.fieldnames or []))
+            for record in reader:
+                where = f"{manifest.url}, line {reader.line_num}"
+                if None in record:
+                    raise InvalidJobError(f"{where}: more fields than the header has columns; put values with commas in quotes")
+                yield where, record
+        except csv.Error as error:
+            raise InvalidJobError(f"{manifest.url}, line {reader.line_num}: not valid CSV: {error}") from None
+
+
+def _jsonl(manifest: Manifest, path: Path) -> Iterator[_Record]:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            where = f"{manifest.url}, line {number}"
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise InvalidJobError(f"{where}: not valid JSON: {error}") from None
+            if not isinstance(record, dict):
+                raise InvalidJobError(f'{where}: a row is a JSON object such as {{"id": …, "url": …}}, not {line.strip()[:60]!r}')
+            if manifest.url_field not in record:
+                raise InvalidJobError(f"{where}: {_missing(manifest, list(record))}")
+            yield where, record
+
+
+def _parquet(manifest: Manifest, path: Path) -> Iterator[_Record]:
+    import pyarrow  # noqa: PLC0415  takes a third of a second, and few jobs need it
+    import pyarrow.parquet  # noqa: PLC0415
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            columns = list(file.schema_arrow.names)
+            _check_columns(manifest, columns)
+            wanted = [name for name in (manifest.id_field, manifest.url_field) if name in columns]
+            number = 0
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield f"{manifest.url}, row {number}", record
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InvalidJobError(f"{manifest.url}: not a readable Parquet file: {error}") from None
+
+
+def _check_columns(manifest: Manifest, columns: list[str]) -> None:
+    if manifest.url_field not in columns:
+        raise InvalidJobError(f"{manifest.url}: {_missing(manifest, columns)}")
+    if manifest.id_field not in columns and "id_field" in manifest.model_fields_set:
+        raise InvalidJobError(
+            f"{manifest.url}: no column {manifest.id_field!r} (source.manifest.idField); the columns are {', '.join(columns)}"
+        )
+
+
+def _missing(manifest: Manifest, columns: list[str]) -> str:
+    nearest = difflib.get_close_matches(manifest.url_field, columns, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    found = ", ".join(columns[:20]) or "none at all"
+    return f"no column {manifest.url_field!r}; {hint}there are: {found}. Set source.manifest.urlField to the one with the URLs"
