@@ -1,16 +1,24 @@
 """What every model of the API has in common."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from imagejob_api.constants import OUTPUT_SCHEMES, SOURCE_SCHEMES
+from imagejob_api.rules import Rule
 
 DURATION_PATTERN: Final = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 SHA256_PATTERN: Final = r"^[0-9a-f]{64}$"
+FUNCTION_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
 _UNIT_SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_NOT_A_DURATION: Final = "must be a duration of whole numbers with h, m, s or ms, such as 500ms, 30s or 1h30m"
 
 
 class ApiModel(BaseModel):
@@ -23,7 +31,35 @@ class ApiModel(BaseModel):
         frozen=True,
         use_attribute_docstrings=True,
         protected_namespaces=(),
+        allow_inf_nan=False,
     )
+
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+    """What must hold between the fields."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_means_unset(cls, value: object) -> object:
+        # An API server drops a null, or puts the default in its place, before it validates.
+        if not isinstance(value, dict):
+            return value
+        known = {name for attribute, field in cls.model_fields.items() for name in (attribute, field.alias)}
+        return {key: item for key, item in value.items() if item is not None or key not in known}
+
+    @model_validator(mode="after")
+    def _rules_hold(self) -> Self:
+        for rule in self.RULES:
+            if rule.holds is not None and not rule.holds(self):
+                raise ValueError(rule.message)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Adds the rules to the model's schema."""
+        described = handler(schema)
+        if cls.RULES:
+            handler.resolve_ref_schema(described)["x-kubernetes-validations"] = [rule.to_kubernetes() for rule in cls.RULES]
+        return described
 
 
 def duration_seconds(text: str) -> float:
@@ -32,21 +68,45 @@ def duration_seconds(text: str) -> float:
     Raises:
         ValueError: ``text`` is not such a duration.
     """
-    if re.fullmatch(DURATION_PATTERN.strip("^$"), text) is None:
-        raise ValueError("not a duration: write whole numbers with h, m, s or ms, as in 500ms, 30s or 1h30m")
+    if not _is_duration(text):
+        raise ValueError(_NOT_A_DURATION)
     return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in re.findall(r"([0-9]+)(ms|h|m|s)", text))
 
 
-def _checked_duration(text: str) -> str:
-    duration_seconds(text)
-    return text
+def _is_duration(text: str) -> bool:
+    return re.fullmatch(DURATION_PATTERN, text) is not None and not text.endswith("\n")
 
 
-Duration = Annotated[str, AfterValidator(_checked_duration), Field(json_schema_extra={"pattern": DURATION_PATTERN})]
+def _url_rule(schemes: tuple[str, ...]) -> Rule:
+    starts = tuple(f"{scheme}://" for scheme in schemes)
+    known = " || ".join(f"self.startsWith('{start}')" for start in starts)
+    return Rule(
+        message=f"must be a path, or a URL that begins with {', '.join(starts[:-1])} or {starts[-1]}",
+        cel=f"!self.contains('://') || {known}",
+        holds=lambda url: "://" not in url or url.startswith(starts),
+    )
+
+
+Duration = Annotated[str, Field(max_length=32), Rule(_NOT_A_DURATION, f"self.matches('{DURATION_PATTERN}')", _is_duration)]
 """A Gateway API duration (GEP-2257): ``500ms``, ``30s``, ``1h30m``. Whole numbers only."""
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 """A DNS label: lower-case letters, digits and dashes, at most 63 characters."""
 
+SubdomainName = Annotated[str, Field(pattern=SUBDOMAIN_PATTERN, min_length=1, max_length=253)]
+"""A DNS subdomain: labels joined by dots, at most 253 characters."""
+
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 """A SHA-256 digest: 64 lower-case hexadecimal digits."""
+
+FunctionPath = Annotated[str, Field(pattern=FUNCTION_PATTERN, max_length=512)]
+"""Import path of something in a Python module: ``module:name``."""
+
+SourceUrl = Annotated[str, Field(min_length=1, max_length=4096), _url_rule(SOURCE_SCHEMES)]
+"""URL or path of something that is read."""
+
+OutputUrl = Annotated[str, Field(min_length=1, max_length=4096), _url_rule(OUTPUT_SCHEMES)]
+"""URL or path of a folder, or of a prefix in a bucket, that is written."""
+
+JsonObject = dict[str, Any]
+"""A value that is passed through as it is."""

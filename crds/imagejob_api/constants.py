@@ -4,11 +4,12 @@ from typing import Final
 
 GROUP: Final = "imagejob.dev"
 VERSION: Final = "v1alpha1"
-API_VERSION: Final = f"{GROUP}/{VERSION}"
+API_VERSION: Final = "imagejob.dev/v1alpha1"
 CATEGORY: Final = "imagejob"
 
 DEFAULT_CHUNK_SIZE: Final = 128
 MAX_INLINE_URLS: Final = 1000
+MAX_JOB_NAME: Final = 52
 DEFAULT_GPU_RESOURCE: Final = "nvidia.com/gpu"
 
 SOURCE_SCHEMES: Final = ("file", "http", "https", "s3", "gs", "az", "pkg")

@@ -1,6 +1,7 @@
 """Reads the files of a user into checked objects: exactly what `kubectl apply -f` would take.
 
-A file may hold several documents, `List`s, and objects of other groups, such as the Namespace or ConfigMap beside a job; those are set aside.
+A file may hold several documents, `List`s, and objects of other groups, such as the Namespace or ConfigMap beside a job; those are
+set aside.
 """
 
 import json

@@ -1,14 +1,18 @@
 """ImageJob: one run of a pipeline over a set of images."""
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from imagejob_api.base import ApiModel, Name
-from imagejob_api.constants import DEFAULT_CHUNK_SIZE, DEFAULT_GPU_RESOURCE, MAX_INLINE_URLS
-from imagejob_api.meta import Condition, JsonObject, Metadata, Resource
+from imagejob_api.base import NAME_PATTERN, ApiModel, OutputUrl, SourceUrl, SubdomainName
+from imagejob_api.constants import DEFAULT_CHUNK_SIZE, MAX_INLINE_URLS, MAX_JOB_NAME
+from imagejob_api.meta import Condition, Metadata, Resource, Timestamp
 from imagejob_api.pipeline import ImagePipelineSpec
+from imagejob_api.rules import ListMap, Rule, exactly_one
+from imagejob_api.template import Gpu, Template
+
+_INT32: Final = 2**31 - 1
 
 
 class ImageUrl(ApiModel):
@@ -16,27 +20,27 @@ class ImageUrl(ApiModel):
 
     id: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     """Name of the input in the output; its URL unless set."""
-    url: Annotated[str, Field(min_length=1, max_length=4096)]
+    url: SourceUrl
     """Where the image is."""
 
 
 class Manifest(ApiModel):
     """A file that lists the inputs."""
 
-    url: Annotated[str, Field(min_length=1, max_length=4096)]
+    url: SourceUrl
     """Where the list is."""
     format: Literal["txt", "csv", "jsonl", "parquet"] | None = None
     """Format of the list; taken from the URL's ending unless set. txt: one URL a line."""
-    id_field: str = "id"
+    id_field: Annotated[str, Field(min_length=1, max_length=256)] = "id"
     """Column or key of the id; without such a column the URL is the id."""
-    url_field: str = "url"
+    url_field: Annotated[str, Field(min_length=1, max_length=256)] = "url"
     """Column or key of the URL."""
 
 
 class Prefix(ApiModel):
     """All objects below a URL."""
 
-    url: Annotated[str, Field(min_length=1, max_length=4096)]
+    url: SourceUrl
     """A folder or a bucket with a prefix."""
     glob: Annotated[str, Field(min_length=1, max_length=1024)] = "**/*"
     """Which of the objects, by their path below the prefix; ** crosses folders."""
@@ -45,6 +49,8 @@ class Prefix(ApiModel):
 class Source(ApiModel):
     """Where the images are: exactly one of urls, manifest, prefix."""
 
+    RULES: ClassVar = (exactly_one("urls", "manifest", "prefix"),)
+
     urls: Annotated[list[ImageUrl], Field(min_length=1, max_length=MAX_INLINE_URLS)] | None = None
     """The inputs themselves, up to 1,000."""
     manifest: Manifest | None = None
@@ -52,25 +58,18 @@ class Source(ApiModel):
     prefix: Prefix | None = None
     """A folder or bucket to list."""
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        given = [name for name in ("urls", "manifest", "prefix") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of urls, manifest, prefix must be set, not {len(given)}")
-        return self
-
 
 class PipelineRef(ApiModel):
     """An ImagePipeline in the same namespace."""
 
-    name: Name
+    name: SubdomainName
     """Name of the ImagePipeline."""
 
 
 class Output(ApiModel):
     """Where the rows go."""
 
-    url: Annotated[str, Field(min_length=1, max_length=4096)]
+    url: OutputUrl
     """A folder or a bucket with a prefix."""
     format: Literal["jsonl", "parquet"] = "jsonl"
     """Format of the rows."""
@@ -83,7 +82,7 @@ class FailurePolicy(ApiModel):
 
     max_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Largest part of the images that may fail. Looked at from the hundredth image on, and at the end."""
-    max_failures: Annotated[int, Field(ge=0)] | None = None
+    max_failures: Annotated[int, Field(ge=0, le=_INT32)] | None = None
     """Largest number of images that may fail."""
     backoff_limit_per_shard: Annotated[int, Field(ge=0, le=100)] = 3
     """How often a shard's process or pod is started again after a crash."""
@@ -91,80 +90,17 @@ class FailurePolicy(ApiModel):
     """When resuming, do images with a failed row once more."""
 
 
-class GpuSharing(StrEnum):
-    """How pods come to the node's GPU."""
-
-    DEVICE = "device"
-    CLAIM = "claim"
-    NONE = "none"
-
-
-class Gpu(ApiModel):
-    """The accelerator that each pod asks for."""
-
-    sharing: GpuSharing = GpuSharing.DEVICE
-    """device asks for an extended resource, claim for a ResourceClaim, none for nothing."""
-    resource_name: Annotated[str, Field(min_length=1, max_length=317)] = DEFAULT_GPU_RESOURCE
-    """Extended resource, with sharing: device."""
-    count: Annotated[int, Field(ge=1, le=64)] = 1
-    """How many of it."""
-    claim_name: Annotated[str, Field(max_length=253)] | None = None
-    """ResourceClaim, with sharing: claim."""
-    runtime_class_name: Annotated[str, Field(max_length=253)] | None = None
-    """RuntimeClass of the pods."""
-
-    @model_validator(mode="after")
-    def _claim_goes_with_claim(self) -> Self:
-        if (self.claim_name is not None) != (self.sharing is GpuSharing.CLAIM):
-            raise ValueError("claimName goes with sharing: claim, and sharing: claim needs it")
-        return self
-
-
-class ResourceRequirements(ApiModel):
-    """Requests and limits of the runner container, as in Kubernetes."""
-
-    requests: dict[str, str | int] = {}
-    """What is reserved."""
-    limits: dict[str, str | int] = {}
-    """What is allowed."""
-
-
-class Template(ApiModel):
-    """What a user may choose about the pods."""
-
-    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
-    """Image of the runner; the operator's default unless set."""
-    resources: ResourceRequirements = ResourceRequirements()
-    """CPU and memory."""
-    node_selector: dict[str, str] = {}
-    """Labels that the node must carry."""
-    tolerations: Annotated[list[JsonObject], Field(max_length=64)] = []
-    """Tolerations as in Kubernetes."""
-    affinity: JsonObject = {}
-    """Affinity as in Kubernetes."""
-    env: Annotated[list[JsonObject], Field(max_length=256)] = []
-    """Environment as in Kubernetes; credentials come from a Secret through valueFrom."""
-    volumes: Annotated[list[JsonObject], Field(max_length=64)] = []
-    """Volumes as in Kubernetes; hostPath is refused."""
-    volume_mounts: Annotated[list[JsonObject], Field(max_length=64)] = []
-    """Mounts of those volumes."""
-    service_account_name: Annotated[str, Field(max_length=253)] | None = None
-    """Service account; one made for runners unless set."""
-    image_pull_secrets: Annotated[list[JsonObject], Field(max_length=16)] = []
-    """Secrets to pull the image with."""
-    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
-    """PriorityClass of the pods."""
-
-    @model_validator(mode="after")
-    def _no_host_path(self) -> Self:
-        for index, volume in enumerate(self.volumes):
-            if "hostPath" in volume:
-                raise ValueError(f"volumes[{index}]: hostPath is not allowed; use a PersistentVolumeClaim, a ConfigMap or an emptyDir")
-        return self
-
-
 class ImageJobSpec(ApiModel):
     """What to run on which images, and where the rows go."""
+
+    RULES: ClassVar = (
+        exactly_one("pipelineRef", "pipeline"),
+        Rule(
+            message="cancel cannot be taken back; another ImageJob with the same output goes on where this one stopped",
+            cel="!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
+            field_path=".cancel",
+        ),
+    )
 
     source: Source
     """Where the images are."""
@@ -188,22 +124,16 @@ class ImageJobSpec(ApiModel):
     """True stops the job's pods; outputs stay, and False goes on."""
     cancel: bool = False
     """True ends the job for good; outputs stay."""
-    active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=_INT32)] | None = None
     """Seconds that the job may run."""
-    start_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
+    start_deadline_seconds: Annotated[int, Field(ge=1, le=_INT32)] | None = None
     """Seconds within which the job must have started."""
-    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=_INT32)] | None = None
     """Seconds after its end when the object is deleted; kept unless set."""
     gpu: Gpu = Gpu()
     """The accelerator that each pod asks for."""
     template: Template = Template()
     """What may be chosen about the pods."""
-
-    @model_validator(mode="after")
-    def _one_pipeline(self) -> Self:
-        if (self.pipeline_ref is None) == (self.pipeline is None):
-            raise ValueError("set exactly one of pipelineRef and pipeline")
-        return self
 
 
 class Phase(StrEnum):
@@ -259,7 +189,7 @@ class ImageJobStatus(ApiModel):
     """Generation of the spec that this status belongs to."""
     phase: Phase | None = None
     """For people; programs read conditions."""
-    conditions: list[Condition] = []
+    conditions: Annotated[list[Condition], Field(max_length=16), ListMap("type")] = Field(default_factory=list)
     """Finished, Complete, Failed, Suspended, Reconciling and Stalled."""
     images: ImageCounts = ImageCounts()
     """Progress by image."""
@@ -273,20 +203,64 @@ class ImageJobStatus(ApiModel):
     """Pods that wait for a slot."""
     images_per_second: str = ""
     """Rate of late, as a decimal."""
-    eta: str | None = None
+    eta: Timestamp | None = None
     """Expected end, RFC 3339."""
-    start_time: str | None = None
-    """Start of the first pod, RFC 3339."""
-    completion_time: str | None = None
+    start_time: Timestamp | None = None
+    """When the job's first pods were created, RFC 3339. From then on what decides about the rows cannot be changed."""
+    completion_time: Timestamp | None = None
     """End of the job, RFC 3339."""
+
+
+class JobMetadata(Metadata):
+    """Metadata of an ImageJob, whose name becomes a part of its pods' names."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=MAX_JOB_NAME)]
+    """Name of the job."""
+
+
+def _fixed_once_started(field: str, *, required: bool, same: str = "self.spec.{field} == oldSelf.spec.{field}") -> Rule:
+    """The rule that a field of the spec stays as it is from the moment when the job's pods exist.
+
+    Until then a mistake can be put right by applying the file again, also in a job that is suspended, waits in a queue or is stalled.
+    The operator sets `status.startTime` with the first write after it created the pods; a change that slips in between is refused by
+    the output's fingerprint.
+    """
+    kept = same.format(field=field)
+    if not required:
+        kept = f"has(self.spec.{field}) == has(oldSelf.spec.{field}) && (!has(self.spec.{field}) || ({kept}))"
+    return Rule(
+        message=f"spec.{field} cannot be changed once the job has started; create another ImageJob",
+        cel=f"!has(oldSelf.status) || !has(oldSelf.status.startTime) || ({kept})",
+        field_path=f".spec.{field}",
+    )
 
 
 class ImageJob(Resource):
     """Deep-learning inference over a set of images."""
 
+    RULES: ClassVar = (
+        Rule(
+            message=f"metadata.name must be lower-case letters, digits and dashes, at most {MAX_JOB_NAME}, because pods are named after it",
+            cel=f"self.metadata.name.size() <= {MAX_JOB_NAME} && self.metadata.name.matches('{NAME_PATTERN}')",
+            field_path=".metadata.name",
+        ),
+        _fixed_once_started("source", required=True),
+        _fixed_once_started("pipelineRef", required=False),
+        _fixed_once_started(
+            "pipeline",
+            required=False,
+            # Lists that are maps compare equal in any order, and the order of steps matters.
+            same="self.spec.{field} == oldSelf.spec.{field} && "
+            "self.spec.{field}.steps.map(step, step.name) == oldSelf.spec.{field}.steps.map(step, step.name)",
+        ),
+        _fixed_once_started("output", required=True),
+        _fixed_once_started("chunkSize", required=False),
+        _fixed_once_started("shards", required=False),
+    )
+
     kind: Literal["ImageJob"] = "ImageJob"
     """Always ImageJob."""
-    metadata: Metadata
+    metadata: JobMetadata
     """Name, namespace, labels and annotations."""
     spec: ImageJobSpec
     """What to run."""

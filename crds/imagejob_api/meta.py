@@ -1,24 +1,47 @@
-"""Object metadata as far as imagejob reads it, and conditions."""
+"""Object metadata as far as a file or an API server may write it, and conditions."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from imagejob_api.base import ApiModel
+from imagejob_api.base import ApiModel, JsonObject, SubdomainName
 from imagejob_api.constants import API_VERSION
+
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""A point in time as in RFC 3339, such as ``2026-05-04T10:00:00Z``."""
 
 
 class ClusterMetadata(ApiModel):
-    """Metadata of a cluster-scoped object. Fields that only the API server writes are accepted and ignored."""
+    """Metadata of a cluster-scoped object. What only the API server writes is accepted, since `kubectl get -o yaml` prints it."""
 
-    model_config = ConfigDict(extra="allow")
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+    name: SubdomainName
     """Name of the object."""
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the object."""
-    annotations: dict[str, str] = {}
+    annotations: dict[str, str] = Field(default_factory=dict)
     """Annotations of the object."""
+    finalizers: list[str] = Field(default_factory=list)
+    """What must be done before the object goes."""
+    owner_references: list[JsonObject] = Field(default_factory=list)
+    """Objects that this one goes with."""
+    uid: str | None = None
+    """Written by the API server."""
+    resource_version: str | None = None
+    """Written by the API server: changes with every write."""
+    generation: int | None = None
+    """Written by the API server: grows with every change of the spec."""
+    creation_timestamp: str | None = None
+    """Written by the API server."""
+    deletion_timestamp: str | None = None
+    """Written by the API server when the object is on its way out."""
+    deletion_grace_period_seconds: int | None = None
+    """Written by the API server."""
+    generate_name: str | None = None
+    """Beginning of the name that an API server made up."""
+    managed_fields: list[JsonObject] = Field(default_factory=list)
+    """Written by the API server."""
+    self_link: str | None = None
+    """Written by old API servers."""
 
 
 class Metadata(ClusterMetadata):
@@ -40,19 +63,15 @@ class Resource(ApiModel):
 class Condition(ApiModel):
     """One aspect of an object's state, in the form of Kubernetes' own conditions."""
 
-    type: str
+    type: Annotated[str, Field(max_length=316)]
     """Name of the aspect, in CamelCase."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
-    reason: str
+    reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     """Why, as a constant in CamelCase."""
-    message: str = ""
+    message: Annotated[str, Field(max_length=32768)] = ""
     """Why, for people."""
-    last_transition_time: str
+    last_transition_time: Timestamp
     """When `status` changed last, RFC 3339."""
-    observed_generation: int = 0
+    observed_generation: Annotated[int, Field(ge=0)] = 0
     """Generation of the spec that this belongs to."""
-
-
-JsonObject = dict[str, Any]
-"""A value that is passed through to Kubernetes as it is."""

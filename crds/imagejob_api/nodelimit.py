@@ -1,11 +1,19 @@
 """NodeLimit: a named resource with slots on every node."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from imagejob_api.base import ApiModel
+from imagejob_api.base import NAME_PATTERN, ApiModel, Name
 from imagejob_api.meta import ClusterMetadata, Resource
+from imagejob_api.rules import ListMap, Rule, exactly_one
+
+
+class NodeLimitMetadata(ClusterMetadata):
+    """Metadata of a NodeLimit, whose name becomes a label and a part of its Leases' names."""
+
+    name: Name
+    """Name of the limit, as steps name it."""
 
 
 class NodeOverride(ApiModel):
@@ -20,27 +28,20 @@ class NodeOverride(ApiModel):
 class NodeLimitSpec(ApiModel):
     """How many may use a resource of a node at once."""
 
+    RULES: ClassVar = (exactly_one("slots", "slotsPerDevice"),)
+
     slots: Annotated[int, Field(ge=0, le=1024)] | None = None
     """Slots on each node."""
     slots_per_device: Annotated[int, Field(ge=1, le=64)] | None = None
     """Slots for each GPU of a node; a node without a GPU counts as one device."""
-    node_selector: Annotated[dict[str, str], Field(max_length=32)] = {}
+    node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
     """Labels that a node must carry; all nodes unless set."""
-    overrides: Annotated[list[NodeOverride], Field(max_length=1000)] = []
+    overrides: Annotated[list[NodeOverride], Field(max_length=1000), ListMap("node")] = Field(default_factory=list)
     """Nodes with another number of slots."""
     lease_duration_seconds: Annotated[int, Field(ge=2, le=3600)] = 30
     """Seconds without a renewal after which a holder is taken for dead."""
     active: bool = True
     """False lets nobody start to use the resource; those who use it finish."""
-
-    @model_validator(mode="after")
-    def _one_count(self) -> Self:
-        if (self.slots is None) == (self.slots_per_device is None):
-            raise ValueError("set exactly one of slots and slotsPerDevice")
-        nodes = [override.node for override in self.overrides]
-        if len(set(nodes)) != len(nodes):
-            raise ValueError("overrides: each node may stand once")
-        return self
 
 
 class NodeLimitStatus(ApiModel):
@@ -61,9 +62,17 @@ class NodeLimitStatus(ApiModel):
 class NodeLimit(Resource):
     """A named per-node resource with slots: a GPU, a licence, a disk, a local service."""
 
+    RULES: ClassVar = (
+        Rule(
+            message="metadata.name must be lower-case letters, digits and dashes, at most 63, because it becomes a label of Leases",
+            cel=f"self.metadata.name.size() <= 63 && self.metadata.name.matches('{NAME_PATTERN}')",
+            field_path=".metadata.name",
+        ),
+    )
+
     kind: Literal["NodeLimit"] = "NodeLimit"
     """Always NodeLimit."""
-    metadata: ClusterMetadata
+    metadata: NodeLimitMetadata
     """Name, labels and annotations."""
     spec: NodeLimitSpec
     """How many may use the resource at once."""

@@ -1,11 +1,33 @@
 """ImagePipeline: the steps that every image goes through."""
 
+import ipaddress
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from imagejob_api.base import ApiModel, Duration, Name, Sha256, duration_seconds
+from imagejob_api.base import ApiModel, Duration, FunctionPath, JsonObject, Name, Sha256, SourceUrl, duration_seconds
+from imagejob_api.rules import ListMap, Rule, exactly_one
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return "/" in text
+
+
+Network = Annotated[
+    str,
+    Field(max_length=64),
+    Rule(
+        message="must be a network such as 10.0.0.0/8, with no bits set after the prefix",
+        cel="isCIDR(self) && cidr(self) == cidr(self).masked()",
+        holds=_is_network,
+    ),
+]
+"""A network in CIDR form."""
 
 
 class Retries(ApiModel):
@@ -43,22 +65,11 @@ class Download(ApiModel):
     """Largest body accepted, in bytes."""
     max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
     """HTTP redirects followed, each checked anew."""
-    allowed_networks: Annotated[list[str], Field(max_length=64)] = []
+    allowed_networks: Annotated[list[Network], Field(max_length=64)] = Field(default_factory=list)
     """Networks in CIDR form that HTTP sources may reach although they are private, loopback, link-local or otherwise not public.
     Everything not public is refused otherwise."""
-    headers: Annotated[dict[str, str], Field(max_length=32)] = {}
+    headers: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
     """Extra HTTP request headers, dropped on a redirect to another host."""
-
-    @model_validator(mode="after")
-    def _networks_parse(self) -> Self:
-        import ipaddress
-
-        for network in self.allowed_networks:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                raise ValueError(f"allowedNetworks: {error}; write a network such as 10.0.0.0/8") from None
-        return self
 
 
 class Decode(ApiModel):
@@ -79,6 +90,14 @@ class Decode(ApiModel):
 class Resize(ApiModel):
     """Scales to an exact size, or the shorter side to `shorter` keeping the aspect ratio."""
 
+    RULES: ClassVar = (
+        Rule(
+            message="set width and height together, or shorter alone",
+            cel="has(self.shorter) ? !has(self.width) && !has(self.height) : has(self.width) && has(self.height)",
+            holds=lambda resize: (resize.width is None, resize.height is None) == (resize.shorter is not None,) * 2,
+        ),
+    )
+
     width: Annotated[int, Field(ge=1, le=16384)] | None = None
     """Width in pixels."""
     height: Annotated[int, Field(ge=1, le=16384)] | None = None
@@ -87,16 +106,6 @@ class Resize(ApiModel):
     """Length of the shorter side in pixels; excludes width and height."""
     filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
     """Resampling filter."""
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        both = self.width is not None and self.height is not None
-        neither = self.width is None and self.height is None
-        if self.shorter is not None and neither:
-            return self
-        if self.shorter is None and both:
-            return self
-        raise ValueError("set width and height together, or shorter alone")
 
 
 class Crop(ApiModel):
@@ -120,6 +129,8 @@ class Thumbnail(ApiModel):
 class Operation(ApiModel):
     """One change of the picture: exactly one of its fields is set."""
 
+    RULES: ClassVar = (exactly_one("resize", "crop", "thumbnail"),)
+
     resize: Resize | None = None
     """Scale the image."""
     crop: Crop | None = None
@@ -127,38 +138,34 @@ class Operation(ApiModel):
     thumbnail: Thumbnail | None = None
     """Shrink to fit a box."""
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        given = [name for name in ("resize", "crop", "thumbnail") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of resize, crop, thumbnail must be set, not {len(given)}")
-        return self
-
 
 class Transform(ApiModel):
     """Decodes the image and changes its shape."""
 
     decode: Decode = Decode()
     """How bytes become pixels."""
-    operations: Annotated[list[Operation], Field(max_length=16)] = []
+    operations: Annotated[list[Operation], Field(max_length=16)] = Field(default_factory=list)
     """Changes in order."""
 
 
 class Normalize(ApiModel):
     """Turns 8-bit RGB values into model input: ``(value * scale - mean) / std`` per channel."""
 
+    RULES: ClassVar = (
+        Rule(
+            message="std must not contain zero",
+            cel="!has(self.std) || self.std.all(value, value != 0.0)",
+            holds=lambda normalize: all(value != 0 for value in normalize.std),
+            field_path=".std",
+        ),
+    )
+
     scale: float = 1 / 255
     """Factor applied to the 0..255 value first."""
-    mean: Annotated[list[float], Field(min_length=3, max_length=3)] = [0.485, 0.456, 0.406]
+    mean: Annotated[list[float], Field(min_length=3, max_length=3)] = Field(default=[0.485, 0.456, 0.406])
     """Mean per channel, in scaled units, red first. The default is ImageNet's."""
-    std: Annotated[list[float], Field(min_length=3, max_length=3)] = [0.229, 0.224, 0.225]
+    std: Annotated[list[float], Field(min_length=3, max_length=3)] = Field(default=[0.229, 0.224, 0.225])
     """Standard deviation per channel, in scaled units, red first; never zero."""
-
-    @model_validator(mode="after")
-    def _no_zero(self) -> Self:
-        if any(value == 0 for value in self.std):
-            raise ValueError("std must not contain zero")
-        return self
 
 
 class Preprocess(ApiModel):
@@ -167,8 +174,8 @@ class Preprocess(ApiModel):
     size: Annotated[int, Field(ge=1, le=8192)] = 224
     """Side of the square input in pixels."""
     resize: Literal["crop", "squash", "pad"] = "crop"
-    """crop: the shorter side is scaled to `size` / `cropFraction` and the centre cut out; squash: both sides are scaled to `size`; pad: the whole image
-    is fitted in and the rest filled with the background."""
+    """crop: the shorter side is scaled to `size` / `cropFraction` and the centre cut out; squash: both sides are scaled to `size`;
+    pad: the whole image is fitted in and the rest filled with the background."""
     crop_fraction: Annotated[float, Field(gt=0, le=1)] = 0.875
     """With `resize: crop`, the part of the shorter side that is kept."""
     filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
@@ -180,26 +187,34 @@ class Preprocess(ApiModel):
 class Model(ApiModel):
     """The network: weights with a named architecture, or an exported program."""
 
-    architecture: str | None = None
+    RULES: ClassVar = (
+        Rule(
+            message="exactly one of architecture (with weights) and program must be set",
+            cel="has(self.architecture) != has(self.program)",
+            holds=lambda model: (model.architecture is None) != (model.program is None),
+        ),
+        Rule(
+            message="program needs sha256: an exported program can run code, so its digest must be known",
+            cel="!has(self.program) || has(self.sha256)",
+            holds=lambda model: model.program is None or model.sha256 is not None,
+        ),
+        Rule(
+            message="weights go with architecture, not with program",
+            cel="!has(self.program) || !has(self.weights)",
+            holds=lambda model: model.program is None or model.weights is None,
+        ),
+    )
+
+    architecture: FunctionPath | None = None
     """Where the network comes from: a Python factory as ``module:function``, called with `arguments`, that returns a torch.nn.Module."""
-    arguments: dict[str, Any] = {}
+    arguments: JsonObject = Field(default_factory=dict)
     """Keyword arguments of the factory."""
-    weights: str | None = None
+    weights: SourceUrl | None = None
     """URL of a safetensors file or a state dict, loaded with weights_only=True."""
-    program: str | None = None
+    program: SourceUrl | None = None
     """URL of a ``.pt2`` file saved by torch.export; needs `sha256`."""
     sha256: Sha256 | None = None
     """Expected digest of the weights or the program."""
-
-    @model_validator(mode="after")
-    def _weights_or_program(self) -> Self:
-        if (self.program is None) == (self.architecture is None):
-            raise ValueError("set exactly one of architecture (with weights) and program")
-        if self.program is not None and self.sha256 is None:
-            raise ValueError("program needs sha256: an exported program can run code, so its digest must be known")
-        if self.program is not None and self.weights is not None:
-            raise ValueError("weights go with architecture, not with program")
-        return self
 
 
 class TopK(ApiModel):
@@ -214,19 +229,20 @@ class TopK(ApiModel):
 class Outputs(ApiModel):
     """What is written of the model's answer: exactly one of its fields is set."""
 
+    RULES: ClassVar = (
+        Rule(
+            message="exactly one of topK, embedding, tensor must be set",
+            cel="[has(self.topK), has(self.embedding), has(self.tensor) && self.tensor].filter(given, given).size() == 1",
+            holds=lambda outputs: [outputs.top_k is not None, outputs.embedding is not None, outputs.tensor is True].count(True) == 1,
+        ),
+    )
+
     top_k: TopK | None = None
     """The best classes with label and score."""
     embedding: Literal["raw", "l2"] | None = None
     """The output as a list of numbers; l2 scales it to length one."""
     tensor: bool | None = None
     """The output as {shape, dtype, data}, data nested lists."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        given = [name for name in ("top_k", "embedding", "tensor") if getattr(self, name)]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of topK, embedding, tensor must be set, not {len(given)}")
-        return self
 
 
 class Precision(StrEnum):
@@ -240,10 +256,20 @@ class Precision(StrEnum):
 class Infer(ApiModel):
     """Runs a torch model over batches of images."""
 
+    RULES: ClassVar = (
+        Rule(
+            message="set labels or labelNames, not both",
+            cel="!has(self.labels) || !has(self.labelNames)",
+            holds=lambda infer: infer.labels_from is None or infer.label_names is None,
+        ),
+    )
+
     model: Model
     """The network."""
-    labels: str | list[str] | None = None
-    """Names of the classes: ``imagenet-1k``, a URL of a text file with one name a line, or a list."""
+    labels_from: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(default=None, alias="labels")
+    """Names of the classes: ``imagenet-1k``, or the URL of a text file with one name a line."""
+    label_names: Annotated[list[str], Field(min_length=1, max_length=10_000)] | None = None
+    """Names of the classes, in the order of the model's outputs, instead of `labels`."""
     preprocess: Preprocess = Preprocess()
     """How an image becomes the model's input."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
@@ -257,13 +283,18 @@ class Infer(ApiModel):
     outputs: Outputs = Outputs(top_k=TopK())
     """What is written of the answer."""
 
+    @property
+    def labels(self) -> str | list[str] | None:
+        """The names of the classes, or where they are: `label_names` or `labels_from`."""
+        return self.labels_from if self.label_names is None else self.label_names
+
 
 class Call(ApiModel):
     """Calls a Python function, sync or async, once for each image."""
 
-    function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+    function: FunctionPath
     """Import path ``module:function``; called with an ImageItem and `arguments`."""
-    arguments: dict[str, Any] = {}
+    arguments: JsonObject = Field(default_factory=dict)
     """Keyword arguments."""
 
 
@@ -283,11 +314,13 @@ class Save(ApiModel):
     """Write the picture as it is after the transforms, below images/ in the output."""
 
 
-STEP_KINDS = ("download", "transform", "infer", "call", "save")
+STEP_KINDS: Final = ("download", "transform", "infer", "call", "save")
 
 
 class Step(ApiModel):
     """One stage of a pipeline: a name and exactly one of download, transform, infer, call, save."""
+
+    RULES: ClassVar = (exactly_one(*STEP_KINDS),)
 
     name: Name
     """Name of the step; its outputs and timings stand under this name in every row."""
@@ -302,12 +335,13 @@ class Step(ApiModel):
     save: Save | None = None
     """Write the row."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Images (infer: batches) worked on at once in one pod. Default: download 16, save 8, call 4, transform one for each CPU, and 1 for infer and for any step with limits."""
+    """Images (infer: batches) worked on at once in one pod. Default: download 16, save 8, call 4, transform one for each CPU, and 1 for
+    infer and for any step with limits."""
     timeout: Duration | None = None
     """Time for one attempt on one image; download has 60s unless set, the others none."""
     retries: Retries = Retries()
     """Repetition of failed attempts."""
-    limits: Annotated[list[StepLimit], Field(max_length=8)] = []
+    limits: Annotated[list[StepLimit], Field(max_length=8), ListMap("name")] = Field(default_factory=list)
     """Per-node limits taken before the step works, in order of their names, and let go before the next step."""
 
     @property
@@ -324,40 +358,46 @@ class Step(ApiModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_kind_is_a_kind(cls, value: Any) -> Any:
-        # `save:` with nothing after it reads as null in YAML; a person means the defaults.
-        if isinstance(value, dict):
-            return {key: {} if key in STEP_KINDS and item is None else item for key, item in value.items()}
+    def _no_empty_kind(cls, value: object) -> object:
+        # `save:` with nothing after it is null in YAML, which an API server drops: the step would have no kind at all.
+        if isinstance(value, dict) and all(value.get(kind) is None for kind in STEP_KINDS):
+            for kind in STEP_KINDS:
+                if kind in value:
+                    raise ValueError(f"{kind} is empty, and Kubernetes drops empty fields; write {kind}: {{}}")
         return value
 
-    @model_validator(mode="after")
-    def _exactly_one_kind(self) -> Self:
-        given = [kind for kind in STEP_KINDS if getattr(self, kind) is not None]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of {', '.join(STEP_KINDS)} must be set, not {len(given)}")
-        names = [limit.name for limit in self.limits]
-        if len(set(names)) != len(names):
-            raise ValueError("limits: each name may stand once")
-        return self
+
+def _first_kind(steps: list[Step], kinds: tuple[str, ...]) -> str | None:
+    return next((step.kind for step in steps if step.kind in kinds), None)
+
+
+def _comes_after(kind: str, before: tuple[str, ...], message: str) -> Rule:
+    """The rule that `kind` needs one of the steps `before` ahead of it."""
+    both = (kind, *before)
+    found = f"self.steps.filter(step, {' || '.join(f'has(step.{each})' for each in both)})"
+    return Rule(
+        message=message,
+        cel=f"{found}.size() == 0 || !has({found}[0].{kind})",
+        holds=lambda spec: _first_kind(spec.steps, both) != kind,
+        field_path=".steps",
+    )
 
 
 class ImagePipelineSpec(ApiModel):
     """The steps of a pipeline."""
 
-    steps: Annotated[list[Step], Field(min_length=1, max_length=32)]
-    """Steps in order; each name once; save at most once and last."""
+    RULES: ClassVar = (
+        Rule(
+            message="save must stand once at most, and last",
+            cel="self.steps.filter(step, has(step.save)).size() <= (has(self.steps[self.steps.size() - 1].save) ? 1 : 0)",
+            holds=lambda spec: all(step.kind != "save" for step in spec.steps[:-1]),
+            field_path=".steps",
+        ),
+        _comes_after("transform", ("download", "call"), "transform needs a download before it, or a call that sets item.data"),
+        _comes_after(
+            "infer", ("download", "transform", "call"), "infer needs a download or a transform before it, or a call that sets item.data"
+        ),
+    )
 
-    @model_validator(mode="after")
-    def _steps_make_sense(self) -> Self:
-        names = [step.name for step in self.steps]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"steps: the name {name!r} stands more than once")
-        kinds = [step.kind for step in self.steps]
-        if "save" in kinds[:-1]:
-            raise ValueError("steps: save must stand once and last")
-        if "transform" in kinds and "download" not in kinds[: kinds.index("transform")] and "call" not in kinds[: kinds.index("transform")]:
-            raise ValueError("steps: transform needs a download (or a call that sets item.data) before it")
-        if "infer" in kinds and "transform" not in kinds[: kinds.index("infer")] and "download" not in kinds[: kinds.index("infer")]:
-            raise ValueError("steps: infer needs a download or a transform before it")
-        return self
+    steps: Annotated[list[Step], Field(min_length=1, max_length=32), ListMap("name")]
+    """Steps in order; each name once; save at most once and last."""

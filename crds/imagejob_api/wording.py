@@ -6,7 +6,7 @@ import re
 import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -32,12 +32,19 @@ _TYPES: Final = {
     "dict_type": "a mapping of names to values",
     "model_type": "a mapping of fields",
 }
-_BOUNDS: Final = {
-    "greater_than_equal": ("ge", "at least"),
-    "greater_than": ("gt", "more than"),
-    "less_than_equal": ("le", "at most"),
-    "less_than": ("lt", "less than"),
+_TEMPLATES: Final = {
+    "value_error": "{error}",
+    "greater_than_equal": "must be at least {ge:,}",
+    "greater_than": "must be more than {gt:,}",
+    "less_than_equal": "must be at most {le:,}",
+    "less_than": "must be less than {lt:,}",
+    "finite_number": "must be a finite number",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length:,} characters",
+    "too_short": "must have at least {min_length:,} entries, and has {actual_length:,}",
+    "too_long": "must have at most {max_length:,} entries",
 }
+"""What pydantic's errors are called, and their words; the names in braces are from the error's context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,55 +109,22 @@ class _Explainer:
 
     def explain(self, details: ErrorDetails) -> Mistake:
         kind, context = details["type"], details.get("ctx", {})
-        location = tuple(step for step in details["loc"] if step != "[key]")
+        location = details["loc"]
         if kind == "missing":
             return self._missing(location)
         if kind == "extra_forbidden":
             return self._unknown(location)
         given = details["input"]
         value = None if kind == "value_error" and isinstance(given, dict) else shown(given)
-        message, fix = self._words(kind, context, given, location)
-        message = message or details["msg"]
-        return Mistake((*self.root, *location), message, fix, value)
-
-    def _words(self, kind: str, context: dict[str, Any], given: object, location: Location) -> tuple[str, str]:
-        if kind == "value_error":
-            return str(context["error"]), ""
         if kind in {"literal_error", "enum"}:
-            return self._choice(context["expected"], given)
-        if kind in _TYPES:
-            return f"must be {_TYPES[kind]}", self._type_fix(kind, given, location)
-        if kind in _BOUNDS:
-            key, words = _BOUNDS[kind]
-            bound = context[key]
-            return f"must be {words} {bound:,}" if isinstance(bound, int) else f"must be {words} {bound:g}", ""
-        if kind == "finite_number":
-            return "must be a finite number", ""
-        if kind == "string_pattern_mismatch":
-            return _PATTERNS.get(context["pattern"], (f"must match {context['pattern']}", ""))
-        return self._size(kind, context)
-
-    @staticmethod
-    def _size(kind: str, context: dict[str, Any]) -> tuple[str, str]:
-        match kind:
-            case "string_too_short":
-                return "must not be empty", ""
-            case "string_too_long":
-                return f"must have at most {context['max_length']:,} characters", ""
-            case "too_short" if context["min_length"] == 1:
-                return "must not be empty", ""
-            case "too_short":
-                return f"must have at least {context['min_length']:,} entries, and has {context['actual_length']:,}", ""
-            case "too_long":
-                return f"must have at most {context['max_length']:,} entries", ""
-        return "", ""
-
-    @staticmethod
-    def _choice(expected: str, given: object) -> tuple[str, str]:
-        choices = re.findall(r"'([^']*)'", expected)
-        guess = nearest(given, choices) if isinstance(given, str) else None
-        words = f"must be {choices[0]}" if len(choices) == 1 else f"must be one of {', '.join(choices)}"
-        return words, f"did you mean {guess}?" if guess else ""
+            message, fix = _choice(context["expected"], given)
+        elif kind == "string_pattern_mismatch":
+            message, fix = _PATTERNS.get(context["pattern"], (f"must match {context['pattern']}", ""))
+        elif kind in _TYPES:
+            message, fix = f"must be {_TYPES[kind]}", self._type_fix(kind, given, location)
+        else:
+            message, fix = _TEMPLATES.get(kind, details["msg"]).format(**context), ""
+        return Mistake((*self.root, *location), message, fix, value)
 
     def _type_fix(self, kind: str, given: object, location: Location) -> str:
         raw = self.document.raw((*self.root, *location))
@@ -186,6 +160,13 @@ class _Explainer:
             if inner is not None and name in dict(_fields(inner)):
                 return Mistake(place, "there is no such field here", f"{name} belongs below {outer}")
         return Mistake(place, "there is no such field", f"fields here are {', '.join(fields)}" if fields else "remove it")
+
+
+def _choice(expected: str, given: object) -> tuple[str, str]:
+    choices = re.findall(r"'([^']*)'", expected)
+    guess = nearest(given, choices) if isinstance(given, str) else None
+    words = f"must be {choices[0]}" if len(choices) == 1 else f"must be one of {', '.join(choices)}"
+    return words, f"did you mean {guess}?" if guess else ""
 
 
 def _yaml_type(value: object) -> str:

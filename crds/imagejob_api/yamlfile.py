@@ -1,8 +1,8 @@
 """Reads YAML and JSON the way `kubectl` does, with the place of every value.
 
-PyYAML's own loader differs from what an API server would get: it takes the last of two equal keys without a word, turns dates into objects and
-``1:30`` into 90, and reads ``1e-6`` as text. Here scalars follow the rules of go-yaml v2 (``resolve.go``), which kubectl uses, equal keys are an
-error, and the result is plain JSON.
+PyYAML's own loader differs from what an API server would get: it takes the last of two equal keys without a word, turns dates into
+objects and ``1:30`` into 90, and reads ``1e-6`` as text. Here scalars follow the rules of go-yaml v2 (``resolve.go``), which kubectl
+uses, equal keys are an error, and the result is plain JSON.
 """
 
 import json
@@ -17,13 +17,15 @@ import yaml
 MAX_VALUES: Final = 1_000_000
 """Values in one document after aliases are expanded; nested aliases could grow a small file without end."""
 
-_BOOLS: Final = {word: word in {"y", "yes", "true", "on"} for word in ("y", "yes", "true", "on", "n", "no", "false", "off")}
-_NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_TRUE: Final = ("y", "yes", "true", "on")
+_FALSE: Final = ("n", "no", "false", "off")
 _INT: Final = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|[1-9][0-9]*|0)")
 _OCTAL: Final = re.compile(r"[-+]?0[0-7]+")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_SPECIAL: Final = {
-    **{f"{sign}{word}": math.copysign(math.inf, -1 if sign == "-" else 1) for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
+_WORDS: Final[dict[str, float | bool | None]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **{form: word in _TRUE for word in (*_TRUE, *_FALSE) for form in (word, word.capitalize(), word.upper())},
+    **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
 }
 _STR: Final = "tag:yaml.org,2002:str"
@@ -160,7 +162,7 @@ class _Loader(yaml.SafeLoader):
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:  # noqa: ANN401  PyYAML's signature
         if kind is yaml.ScalarNode:
             return _UNTAGGED if implicit[0] else _STR
-        return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]  PyYAML's stubs leave it out
+        return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]  # not in the stubs
 
 
 class _Plain:
@@ -234,12 +236,8 @@ def _scalar(node: yaml.ScalarNode, location: Location) -> Any:  # noqa: ANN401  
 
 def _unquoted(text: str) -> str | float | bool | None:
     """A scalar without quotes, by the rules of go-yaml v2."""
-    if text in _NULLS:
-        return None
-    if text.lower() in _BOOLS and text in {text.lower(), text.upper(), text.capitalize()}:
-        return _BOOLS[text.lower()]
-    if text in _SPECIAL:
-        return _SPECIAL[text]
+    if text in _WORDS:
+        return _WORDS[text]
     digits = text.replace("_", "")
     if _OCTAL.fullmatch(digits):
         return int(digits, 8)
