@@ -85,6 +85,7 @@ class LimitFigures:
             "heldSeconds": round(self.held_seconds, 4),
             "busySeconds": round(self.busy_seconds, 4),
             "waitSeconds": round(self.wait_seconds, 4),
+            "handOverSeconds": round(sum(self.hand_over_ms) / 1000, 4),
             "handOverMs": {"p50": percentile(self.hand_over_ms, 50), "p99": percentile(self.hand_over_ms, 99)},
             "writes": self.writes,
         }

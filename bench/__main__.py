@@ -1,0 +1,45 @@
+"""Runs the measurements: ``make bench``, or ``python -m bench NAME...`` for some of them."""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+from pathlib import Path
+
+BENCHES = {
+    "prefect": "Prefect's example with 2, 1 and 4 slots, and its fast variant, against the ideal",
+    "lease": "writes per image and time lost to the Lease: 1,000 images, 4 processes, 1 slot",
+    "decode": "decode + resize against a bare Pillow loop",
+    "throughput": "the runner against a bare torch loop over tensors that are decoded already",
+    "outofbox": "600 mixed photos with no setting by the user, against a plain torch DataLoader script",
+}
+OUT = Path("bench/out")
+
+
+def main() -> None:
+    """Runs what is named, prints tables, and writes bench/out/results.json."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures imagejob on this machine.",
+        epilog="\n".join(f"  {name:12} {what}" for name, what in BENCHES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure (default: all)")
+    names = parser.parse_args().names or list(BENCHES)
+    unknown = sorted(set(names) - set(BENCHES))
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    OUT.mkdir(parents=True, exist_ok=True)
+    results_file = OUT / "results.json"
+    results = json.loads(results_file.read_text()) if results_file.exists() else {}
+    print(f"{platform.platform()}, {len(os.sched_getaffinity(0))} CPUs, Python {platform.python_version()}")
+    for name in names:
+        print(f"\n== {name}: {BENCHES[name]}")
+        results[name] = importlib.import_module(f"bench.{name}").measure()
+        results_file.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"\nAll figures: {results_file}")
+
+
+if __name__ == "__main__":
+    main()

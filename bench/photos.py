@@ -1,0 +1,55 @@
+"""Real photos in the sizes that people have, made from those that scikit-image and scikit-learn ship."""
+
+import random
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+FOLDER: Final = Path("bench/out/photos")
+MIX: Final = ((400, (500, 375)), (150, (1600, 1200)), (50, (4000, 3000)))
+"""Number and size in pixels of the photos in the mixed set."""
+_NAMES: Final = (
+    ("skimage", "data/coffee.png"),
+    ("skimage", "data/chelsea.png"),
+    ("skimage", "data/rocket.jpg"),
+    ("skimage", "data/astronaut.png"),
+)
+_MORE: Final = (("sklearn", "datasets/images/china.jpg"), ("sklearn", "datasets/images/flower.jpg"))
+
+
+def mixed() -> Path:
+    """A folder of 600 mixed JPEGs, each cut out of another place of a real photo; made once."""
+    folder = FOLDER / "mixed"
+    done = folder / ".done"
+    if done.exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    originals = [Image.open(str(files(package) / path)).convert("RGB") for package, path in (*_NAMES, *_MORE)]
+    sizes = [size for count, size in MIX for _ in range(count)]
+    random.Random(0).shuffle(sizes)  # noqa: S311  the same mix every time
+    for number, size in enumerate(sizes):
+        _cut(originals[number % len(originals)], number, size).save(folder / f"{number:04d}-{size[0]}x{size[1]}.jpg", quality=90)
+    done.touch()
+    return folder
+
+
+def small() -> Path:
+    """A folder of the 500 x 375 photos only; made once."""
+    folder = FOLDER / "small"
+    if not folder.exists():
+        source = mixed()
+        part = FOLDER / "small.part"
+        part.mkdir(exist_ok=True)
+        for path in source.glob("*-500x375.jpg"):
+            (part / path.name).write_bytes(path.read_bytes())
+        part.rename(folder)
+    return folder
+
+
+def _cut(photo: Image.Image, number: int, size: tuple[int, int]) -> Image.Image:
+    width, height = photo.size
+    shift = number % 17 / 100
+    box = (int(width * shift / 2), int(height * shift / 3), int(width * (1 - shift / 4)), int(height * (1 - shift / 5)))
+    return photo.resize(size, Image.Resampling.BICUBIC, box=box)
