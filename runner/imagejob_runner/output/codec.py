@@ -1,0 +1,121 @@
+"""The bytes of a part: rows as JSON Lines or as Parquet, with strict reading so that damage is seen and never guessed around."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from imagejob_runner.constants import ErrorCode
+from imagejob_runner.exceptions import ImageError, StorageError
+from imagejob_runner.rows import Row
+
+KEYS: Final = ("id", "url", "status", "outputs", "error", "provenance", "timings")
+STATUSES: Final = ("ok", "failed", "skipped")
+_ERROR_KEYS: Final = {"code", "message", "attempts", "retryable"}
+
+
+def check_json(value: object, where: str) -> None:
+    """Makes sure that a value can stand in a row: JSON's types, finite numbers, text that is Unicode.
+
+    Args:
+        value: The value.
+        where: Its path, for the message, such as ``outputs.classify``.
+
+    Raises:
+        ImageError: InvalidOutput, with the path of the part that cannot.
+    """
+    if value is None or isinstance(value, bool | int):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} is {value}, which JSON has no number for")
+    elif isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} holds half of a surrogate pair, which is no Unicode text")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} has the key {key!r}; the keys of a JSON object are texts")
+            check_json(key, f"{where} (key)")
+            check_json(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            check_json(item, f"{where}[{index}]")
+    else:
+        raise ImageError(
+            ErrorCode.INVALID_OUTPUT,
+            f"{where} is of the type {type(value).__name__}, which JSON does not have; return lists, dicts, texts and numbers",
+        )
+
+
+def encode_rows(rows: Sequence[Row], form: str) -> bytes:
+    """The bytes of a part.
+
+    Args:
+        rows: The rows; their outputs have passed `check_json`.
+        form: ``jsonl`` or ``parquet``.
+
+    Raises:
+        ValueError: A row holds what JSON cannot hold.
+    """
+    if form == "parquet":
+        from imagejob_runner.output.parquet import encode_parquet  # noqa: PLC0415  pyarrow takes a third of a second to import
+
+        return encode_parquet(rows)
+    return b"".join(encode_row(row) for row in rows)
+
+
+def decode_rows(data: bytes, form: str, where: str = "the part") -> list[Row]:
+    """The rows of a part.
+
+    Args:
+        data: Its bytes.
+        form: ``jsonl`` or ``parquet``.
+        where: Its name, for messages.
+
+    Raises:
+        StorageError: It is torn or garbled; the message has the line.
+    """
+    if form == "parquet":
+        from imagejob_runner.output.parquet import decode_parquet  # noqa: PLC0415  as above
+
+        return decode_parquet(data, where)
+    *lines, rest = data.split(b"\n")
+    if rest:
+        raise StorageError(f"{where}, line {len(lines) + 1}: the line does not end; the file is torn")
+    return [_decode_row(line, f"{where}, line {number}") for number, line in enumerate(lines, 1)]
+
+
+def encode_row(row: Row) -> bytes:
+    """One row as a line of JSON."""
+    return dump(row).encode() + b"\n"
+
+
+def dump(value: object) -> str:
+    """A value as compact JSON. Half surrogates, which only an error's text can still hold, become question marks."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def checked_row(row: Any, where: str) -> Row:  # noqa: ANN401  it may be anything: that is what is checked
+    """The row, if it has the form that docs/rows.md describes.
+
+    Raises:
+        StorageError: It has not.
+    """
+    if not isinstance(row, dict) or any(key not in row for key in KEYS):
+        raise StorageError(f"{where}: no row; a row has {', '.join(KEYS)}")
+    if not isinstance(row["id"], str) or not isinstance(row["url"], str) or row["status"] not in STATUSES:
+        raise StorageError(f"{where}: no row; id and url are texts and status is one of {', '.join(STATUSES)}")
+    error = row["error"]
+    if (row["status"] == "ok") != (error is None) or (error is not None and not (isinstance(error, dict) and error.keys() >= _ERROR_KEYS)):
+        raise StorageError(f"{where}: the row of {row['id']!r} is {row['status']} but its error says otherwise")
+    return row
+
+
+def _decode_row(line: bytes, where: str) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise StorageError(f"{where}: not valid JSON ({error}); the file is damaged") from None
+    return checked_row(row, where)

@@ -1,0 +1,43 @@
+"""Parts: one object for each chunk, written once as a whole. Which of them exist is all that resuming needs to know."""
+
+import re
+from typing import Final
+
+from imagejob_runner.constants import RESULTS_FOLDER
+from imagejob_runner.output.codec import decode_rows
+from imagejob_runner.planning import Plan
+from imagejob_runner.rows import Row
+from imagejob_runner.storage import OutputStore
+
+_PART: Final = re.compile(rf"{RESULTS_FOLDER}/part-([0-9]{{5,}})-([0-9]{{5,}})\.(jsonl|parquet)")
+
+
+def chunk_name(plan: Plan, shard: int, chunk: int) -> str:
+    """Name of a chunk's part: ``results/part-SSSSS-CCCCC`` with the shard, the chunk and the format's ending."""
+    return f"{RESULTS_FOLDER}/part-{shard:05d}-{chunk:05d}.{plan.format}"
+
+
+def chunk_of(plan: Plan, name: str) -> int | None:
+    """The chunk whose part has this name; None when no chunk of the plan has."""
+    match = _PART.fullmatch(name)
+    if match is None:
+        return None
+    chunk = int(match[2])
+    return chunk if chunk < plan.chunks and chunk_name(plan, chunk % plan.shards, chunk) == name else None
+
+
+async def committed_chunks(output: OutputStore, plan: Plan, shard: int | None = None) -> set[int]:
+    """The chunks that have a part: of one shard, or of all when `shard` is None."""
+    found = {chunk_of(plan, name) async for name in output.names(RESULTS_FOLDER)}
+    return {chunk for chunk in found if chunk is not None and (shard is None or chunk % plan.shards == shard)}
+
+
+async def read_rows(output: OutputStore, plan: Plan, shard: int, chunk: int) -> list[Row] | None:
+    """The rows of a chunk; None when it has not been committed.
+
+    Raises:
+        StorageError: The part cannot be read, or is damaged.
+    """
+    name = chunk_name(plan, shard, chunk)
+    data = await output.read(name)
+    return None if data is None else decode_rows(data, plan.format, name)

@@ -1,0 +1,27 @@
+"""Reads ahead: a few requests at once, answers in order, memory for a few parts only."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from typing import Final, TypeVar
+
+_AHEAD: Final = 8
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+async def ordered(keys: Iterable[_Key], work: Callable[[_Key], Awaitable[_Value]]) -> AsyncGenerator[_Value, None]:
+    """The results of `work` for each key, in the order of the keys, with up to eight calls under way."""
+    waiting: deque[asyncio.Future[_Value]] = deque()
+    try:
+        for key in keys:
+            waiting.append(asyncio.ensure_future(work(key)))
+            if len(waiting) >= _AHEAD:
+                yield await waiting.popleft()
+        while waiting:
+            yield await waiting.popleft()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
