@@ -1,0 +1,1 @@
+"""Models: loading them without trusting them, and running them over batches."""

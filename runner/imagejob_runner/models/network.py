@@ -1,0 +1,128 @@
+"""A loaded model behind one call: images in, output tensor out, whatever it was loaded from and wherever it runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from imagejob_api.pipeline import Infer, Normalize, Precision
+
+from imagejob_runner.exceptions import ModelError
+from imagejob_runner.models.architecture import build
+from imagejob_runner.models.prepare import prepare
+from imagejob_runner.models.program import load_program
+from imagejob_runner.models.threads import available_cpus, use_threads
+from imagejob_runner.models.weights import load_into, read_weights
+
+_DTYPES: Final = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
+_EXAMPLES: Final = 2
+_CPU_IMAGES: Final = 4
+"""Images in one forward pass for each two CPU threads. On a CPU small passes are as quick as large ones, or quicker since activations stay
+in the caches and below the size at which the allocator returns memory to the kernel after each layer; and they need a fraction of the
+memory."""
+
+
+class Network:
+    """A model that is ready to run.
+
+    fp16 and bf16 convert the weights of an architecture, after batch normalisation was folded in float32; a program keeps its own types
+    and runs under autocast. Outputs are of whatever type the model gives.
+
+    Args:
+        infer: The step's settings.
+        path: Local file of the weights or the program; None for an architecture that needs none.
+
+    Raises:
+        ModelError: It cannot be loaded, must not be, or fails on an example image.
+    """
+
+    def __init__(self, infer: Infer, path: Path | None) -> None:
+        self.device = _device(infer.device)
+        self._threads = infer.threads or available_cpus()
+        use_threads(self._threads)
+        self._dtype = _DTYPES[infer.precision]
+        self._scale, self._shift = _affine(infer.preprocess.normalize, self.device)
+        size = infer.preprocess.size
+        smallest, largest = 1, None
+        if infer.model.program is None:
+            self._autocast = False
+            self._module, self._layout = self._built(infer, path, size)
+        else:
+            if path is None:
+                raise ModelError(f"model.program: {infer.model.program} was not fetched")
+            self._autocast = self._dtype is not torch.float32
+            program = load_program(path, self.device, size)
+            self._module, self._layout = program.network, torch.contiguous_format
+            smallest, largest = program.batch_range
+        best = infer.batch_size if self.device.type != "cpu" else max(_CPU_IMAGES, _CPU_IMAGES * self._threads // 2)
+        self.smallest = smallest
+        """Fewest images that the model takes at once."""
+        self.best_batch = max(smallest, min(infer.batch_size, best, largest or infer.batch_size))
+        """Most images to give it at once: what the model, the settings and the device's caches allow."""
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[np.ndarray]) -> object:
+        """Normalises a batch on the device and runs the model.
+
+        Args:
+            images: At most `best_batch` arrays of type uint8 and shape (size, size, 3).
+
+        Returns:
+            What the model returns; for a tensor, one entry for each image.
+
+        Raises:
+            Exception: Whatever the model raises.
+        """
+        use_threads(self._threads)
+        missing = self.smallest - len(images)
+        batch = torch.from_numpy(np.stack([*images, *[images[-1]] * missing] if missing > 0 else images)).to(self.device)
+        # Rows of pixels are channels-last memory already, so the permutation moves nothing.
+        given = self._normalised(batch).permute(0, 3, 1, 2)
+        if self._layout is torch.contiguous_format:
+            given = given.contiguous()
+        if self._autocast:
+            with torch.autocast(self.device.type, dtype=self._dtype):
+                output = self._module(given)
+        else:
+            output = self._module(given.to(self._dtype))
+        return output[: len(images)] if missing > 0 and isinstance(output, torch.Tensor) else output
+
+    def _normalised(self, batch: torch.Tensor) -> torch.Tensor:
+        """``(value * scale - mean) / std`` as one product and one sum, in float32."""
+        return batch.to(torch.float32).mul_(self._scale).add_(self._shift)
+
+    def _built(self, infer: Infer, path: Path | None, size: int) -> tuple[torch.nn.Module, torch.memory_format]:
+        model = infer.model
+        network = build(model.architecture or "", model.arguments)
+        if path is not None:
+            load_into(network, read_weights(path), path.name)
+        elif model.weights is not None:
+            raise ModelError(f"model.weights: {model.weights} was not fetched")
+        network = network.float().eval().requires_grad_(requires_grad=False)
+        noise = torch.randint(0, 256, (_EXAMPLES, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        scale, shift = _affine(infer.preprocess.normalize, torch.device("cpu"))
+        example = noise.float().mul_(scale).add_(shift).permute(0, 3, 1, 2).contiguous()
+        try:
+            network, layout = prepare(network, example)
+        except Exception as error:
+            shape = tuple(example.shape)
+            raise ModelError(f"model.architecture: {model.architecture} fails on an example batch of shape {shape}: {error}") from error
+        return network.to(device=self.device, dtype=self._dtype), layout
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"infer.device: {name} was asked for and torch sees no GPU here; write auto or cpu, or ask for a GPU in spec.gpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"infer.device: {name} was asked for and torch sees {torch.cuda.device_count()} GPUs, counted from 0")
+    return device
+
+
+def _affine(normalize: Normalize, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factor and summand per channel, computed in float64, that do what `normalize` says."""
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (normalize.mean, normalize.std))
+    return (normalize.scale / std).float().to(device), (-mean / std).float().to(device)

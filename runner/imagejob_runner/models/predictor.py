@@ -1,0 +1,132 @@
+"""What an infer step calls: a batch of arrays in, one answer or one error for each image out.
+
+One image must never take its neighbours down: a failing batch is halved until the culprit is alone, and running out of memory makes
+batches smaller for good.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from imagejob_api.pipeline import Infer
+
+from imagejob_runner.constants import ErrorCode
+from imagejob_runner.exceptions import ImageError, ModelError, RunnerError
+from imagejob_runner.images.preprocess import fingerprint
+from imagejob_runner.models.labels import load_labels
+from imagejob_runner.models.network import Network
+from imagejob_runner.models.outputs import JsonValue, check_output, describe
+
+logger = logging.getLogger(__name__)
+
+Answer = JsonValue | ImageError
+"""What `Predictor.predict` says about one image."""
+
+
+class Predictor:
+    """A model that is loaded, checked and ready.
+
+    Loading blocks for seconds; `predict` blocks for the time of the forward pass and may be called from any one thread at a time.
+
+    Args:
+        infer: The step's settings.
+        weights: Local file of `infer.model.weights` or `infer.model.program`; None for an architecture that needs none.
+        digest: SHA-256 of that file, if the caller knows it; computed otherwise. That of a program is always computed.
+        labels: Local file of `infer.labels`, if that is a URL.
+
+    Raises:
+        ModelError: The digest differs, or the model or its labels cannot be loaded, must not be, or do not fit each other.
+    """
+
+    def __init__(self, infer: Infer, weights: Path | None, digest: str | None, labels: Path | None = None) -> None:
+        self.model_digest = _checked_digest(infer, weights, digest)
+        """SHA-256 of the weights or the program; of the architecture's name and arguments where there is no file."""
+        self.preprocess_fingerprint = fingerprint(infer.preprocess)
+        """See `images.preprocess.fingerprint`."""
+        self._outputs = infer.outputs
+        self._labels = load_labels(infer.labels, labels)
+        self._network = Network(infer, weights)
+        self.device = str(self._network.device)
+        """Where the model runs: ``cpu`` or ``cuda:0``."""
+        self._batch = self._network.best_batch
+        self._try_out(infer.preprocess.size)
+
+    def predict(self, batch: Sequence[np.ndarray]) -> list[Answer]:
+        """Runs the model over any number of images.
+
+        Args:
+            batch: Arrays of type uint8 and shape (size, size, 3), as made by `images.preprocess.to_array`.
+
+        Returns:
+            One entry for each image, in order: its output as described in `models.outputs.describe`, or an ImageError with the code
+            InvalidOutput, InferenceFailed or OutOfMemory.
+
+        Raises:
+            ModelError: The model's output has a shape that makes no sense; no image can be right.
+            RunnerError: The GPU has failed and the process has to be replaced.
+        """
+        answers: list[Answer] = []
+        while len(answers) < len(batch):
+            answers += self._attempt(batch[len(answers) : len(answers) + self._batch])
+        return answers
+
+    def _attempt(self, images: Sequence[np.ndarray]) -> list[Answer]:
+        try:
+            output = check_output(self._network(images), len(images), self._outputs, self._labels)
+            return describe(output, self._outputs, self._labels)
+        except RunnerError:
+            raise
+        except Exception as error:  # noqa: BLE001  a network may raise anything
+            failure = _failure(error)
+        # Outside of the handler: it would keep the tensors of the failed pass alive through the next one.
+        if failure.code == ErrorCode.OUT_OF_MEMORY:
+            self._shrink(len(images))
+        if len(images) == 1:
+            return [failure]
+        half = len(images) // 2
+        return self._attempt(images[:half]) + self._attempt(images[half:])
+
+    def _shrink(self, images: int) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        smaller = max(1, images // 2)
+        if smaller < self._batch:
+            logger.warning("out of memory with %d images at once: going on with batches of %d", images, smaller)
+            self._batch = smaller
+
+    def _try_out(self, size: int) -> None:
+        """One grey image shows a wrong output or label count before any work is done."""
+        (answer,) = self._attempt([np.full((size, size, 3), 128, np.uint8)])
+        if isinstance(answer, ImageError) and answer.code != ErrorCode.INVALID_OUTPUT:
+            raise ModelError(f"the model fails on a plain grey image: {answer.message}")
+
+
+def _failure(error: Exception) -> ImageError:
+    text = str(error).strip() or type(error).__name__
+    lines = text.splitlines()
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text or "not enough memory" in text:
+        return ImageError(ErrorCode.OUT_OF_MEMORY, f"not enough memory for a single image: {lines[0]}", retryable=True)
+    if "CUDA error" in text or "device-side assert" in text:
+        raise RunnerError(f"the GPU cannot be used any more by this process: {lines[0]}") from error
+    return ImageError(ErrorCode.INFERENCE_FAILED, f"the model failed on this image: {type(error).__name__}: {lines[0]}")
+
+
+def _checked_digest(infer: Infer, path: Path | None, digest: str | None) -> str:
+    model = infer.model
+    if path is None:
+        named = f"{model.architecture} {sorted(model.arguments.items())}"
+        return hashlib.sha256(named.encode()).hexdigest()
+    if digest is None or model.program is not None:
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ModelError(f"model: {path} cannot be read: {error}") from error
+    if model.sha256 is not None and digest != model.sha256:
+        raise ModelError(
+            f"model.sha256: {path.name} has the digest {digest}, not {model.sha256}; it is another file than the pipeline means"
+        )
+    return digest
