@@ -1,4 +1,4 @@
-"""Which network addresses a user's URL may lead to: the guard against requests that a job makes on somebody's behalf into a private network.
+"""Which network addresses a user's URL may lead to: the guard against requests on somebody's behalf into a private network.
 
 The check is made on the very address that a socket is created for, so a name that resolves differently the second time gains nothing.
 """
@@ -15,7 +15,7 @@ _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # RFC 6052 and RFC 8215: a gateway turns the last four bytes into the IPv4 address that is really reached.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-# Not public although not all of them are marked so in Python's tables of every release: RFC 8215, RFC 3879, RFC 4291 (IPv4-compatible), RFC 7526.
+# Not public, although the tables of some Python releases say otherwise: RFC 8215, RFC 3879, RFC 4291 (IPv4-compatible), RFC 7526.
 _NEVER_PUBLIC: Final = tuple(
     ipaddress.ip_network(text) for text in ("64:ff9b:1::/48", "fec0::/10", "::/96", "192.88.99.0/24", "100.64.0.0/10", "0.0.0.0/8")
 )

@@ -80,11 +80,7 @@ async def _cached(location: ObjectUrl | HttpUrl, url: str) -> Path:
         # Without a version nobody can tell whether a copy is still good, so it is made anew under a name of its own.
         version = body.version or uuid.uuid4().hex
         digest = hashlib.sha256(f"{url}\n{version}".encode()).hexdigest()
-        path = (
-            _cache_folder()
-            / digest[:32]
-            / (Path(location.key if isinstance(location, ObjectUrl) else location.url.split("?")[0]).name or "file")
-        )
+        path = _cache_folder() / digest[:32]
         if not path.exists():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Reads images from web servers that nobody vouches for.
 
-A server may send the client elsewhere, never stop talking, announce one size and send another, or compress a gigabyte into a kilobyte. Each of
-these has a bound, and redirects are followed here rather than by the HTTP client, so that each hop is looked at.
+A server may send the client elsewhere, never stop talking, announce one size and send another, or compress a gigabyte into a kilobyte. Each
+of these has a bound, and redirects are followed here rather than by the HTTP client, so that each hop is looked at.
 """
 
 import zlib
@@ -41,9 +41,7 @@ class HttpBody:
         self._url = url
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
         if encoding != "identity" and encoding not in _WINDOW_BITS:
-            raise ImageError(
-                ErrorCode.HTTP_STATUS, f"{url} came compressed with {encoding!r}, which was not asked for and is not understood"
-            )
+            raise ImageError(ErrorCode.HTTP_STATUS, f"{url} came compressed with {encoding!r}, which was not asked for")
         self._window_bits = _WINDOW_BITS.get(encoding)
         self.size = response.content_length if self._window_bits is None else None
         self.version = _version(response)
@@ -69,6 +67,7 @@ class HttpBody:
             while rest and not unpacker.eof:
                 yield unpacker.decompress(rest, _BLOCK_BYTES)
                 rest = unpacker.unconsumed_tail
+        yield unpacker.flush()
         if not unpacker.eof:
             raise ImageError(ErrorCode.CONNECTION_FAILED, f"{self._url}: the compressed body ended early", retryable=True)
 
@@ -118,7 +117,7 @@ class HttpClient:
             target = following
         raise ImageError(
             ErrorCode.TOO_MANY_REDIRECTS,
-            f"{without_secrets(url)} redirects more than {self._download.max_redirects} times; raise download.maxRedirects if that is right",
+            f"{without_secrets(url)} redirects more than {self._download.max_redirects} times; download.maxRedirects allows no more",
         )
 
     @asynccontextmanager

@@ -1,6 +1,6 @@
 """Tells what went wrong on the way to a web server: with which code, and whether another attempt may help."""
 
-import datetime
+import datetime as dt
 import email.utils
 import math
 import socket
@@ -31,8 +31,8 @@ def status_error(status: int, reason: str | None, headers: Mapping[str, str], ur
     return ImageError(ErrorCode.HTTP_STATUS, message, retryable=retryable, retry_after=wait)
 
 
-def retry_after(value: str | None, now: datetime.datetime | None = None) -> float | None:
-    """Seconds that a Retry-After header asks to wait (RFC 9110, 10.2.3: a number of seconds or a date); None when it says nothing usable."""
+def retry_after(value: str | None, now: dt.datetime | None = None) -> float | None:
+    """Seconds that a Retry-After header asks to wait, given as a number or a date (RFC 9110, 10.2.3); None if it says neither."""
     if value is None:
         return None
     try:
@@ -43,8 +43,8 @@ def retry_after(value: str | None, now: datetime.datetime | None = None) -> floa
         except ValueError:
             return None
         if date.tzinfo is None:
-            date = date.replace(tzinfo=datetime.UTC)
-        seconds = (date - (now or datetime.datetime.now(datetime.UTC))).total_seconds()
+            date = date.replace(tzinfo=dt.UTC)
+        seconds = (date - (now or dt.datetime.now(dt.UTC))).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
@@ -59,7 +59,7 @@ def connection_error(error: Exception, refused: Sequence[str], url: str) -> Imag
     if refused:
         return ImageError(
             ErrorCode.ADDRESS_FORBIDDEN,
-            f"{url} leads to {', '.join(refused)}, which is not a public address; list its network in download.allowedNetworks if that is right",
+            f"{url} leads to {', '.join(refused)}, which is not public; if that is right, list its network in download.allowedNetworks",
         )
     if isinstance(error, aiohttp.InvalidURL) or not isinstance(error, aiohttp.ClientError | OSError):
         return ImageError(ErrorCode.INVALID_URL, f"{url} cannot be requested: {error}")

@@ -1,6 +1,7 @@
 """Reads objects of s3, gs and az, and says in a row's words what an object store says in its own."""
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final
 
 import obstore
 from obstore.exceptions import (
@@ -16,7 +17,10 @@ from imagejob_runner.storage.objects import brief
 from imagejob_runner.storage.stores import open_store
 from imagejob_runner.urls import ObjectUrl
 
-_BLOCK_BYTES = 1 << 20
+if TYPE_CHECKING:
+    from obstore import GetResult
+
+_BLOCK_BYTES: Final = 1 << 20
 
 
 class ObjectBody:
@@ -27,7 +31,7 @@ class ObjectBody:
         url: The object's URL, for messages.
     """
 
-    def __init__(self, result: obstore.GetResult, url: str) -> None:
+    def __init__(self, result: "GetResult", url: str) -> None:
         self._result = result
         self._url = url
         self.size: int | None = result.meta["size"]

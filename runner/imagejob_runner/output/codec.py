@@ -24,28 +24,36 @@ def check_json(value: object, where: str) -> None:
     Raises:
         ImageError: InvalidOutput, with the path of the part that cannot.
     """
-    if value is None or isinstance(value, bool | int):
-        return
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} is {value}, which JSON has no number for")
-    elif isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} holds half of a surrogate pair, which is no Unicode text")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} has the key {key!r}; the keys of a JSON object are texts")
-            check_json(key, f"{where} (key)")
-            check_json(item, f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            check_json(item, f"{where}[{index}]")
-    else:
-        raise ImageError(
-            ErrorCode.INVALID_OUTPUT,
-            f"{where} is of the type {type(value).__name__}, which JSON does not have; return lists, dicts, texts and numbers",
-        )
+    match value:
+        case None | bool() | int():
+            pass
+        case float():
+            if not math.isfinite(value):
+                raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} is {value}, which JSON has no number for")
+        case str():
+            if has_half_surrogate(value):
+                raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} holds half of a surrogate pair, which is no Unicode text")
+        case dict():
+            _check_object(value, where)
+        case list() | tuple():
+            for index, item in enumerate(value):
+                check_json(item, f"{where}[{index}]")
+        case _:
+            kind = type(value).__name__
+            raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} is a {kind}, which JSON has not; use lists, dicts, texts, numbers")
+
+
+def _check_object(value: dict[Any, Any], where: str) -> None:
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} has the key {key!r}; the keys of a JSON object are texts")
+        check_json(key, f"a key of {where}")
+        check_json(item, f"{where}.{key}")
+
+
+def has_half_surrogate(text: str) -> bool:
+    """Whether a text cannot be written as UTF-8."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def encode_rows(rows: Sequence[Row], form: str) -> bytes:

@@ -1,7 +1,7 @@
 """Checks the audit records: no two holds of one slot overlap, and fences grow.
 
-Times are of CLOCK_BOOTTIME, which all processes of one boot of one node share; records of different boots are never compared. Fences are compared
-within one run only: a local Lease may start from nothing in the next run, one in a cluster never does.
+Times are of CLOCK_BOOTTIME, which all processes of one boot of one node share; records of different boots are never compared. Fences are
+compared within one run only: a local Lease may start from nothing in the next run, one in a cluster never does.
 """
 
 import json
@@ -61,8 +61,8 @@ def _check_slot(slot: _Slot, records: list[_Record], report: VerifyReport) -> No
             report.add(
                 record.file,
                 record.line,
-                f"slot {slot.slot} of {slot.limit!r} on {slot.node}: {record.holder} held it from {record.start} while {latest.holder} held it "
-                f"until {latest.end} ({latest.file}, line {latest.line})",
+                f"slot {slot.slot} of {slot.limit!r} on {slot.node}: {record.holder} held it from {record.start}, "
+                f"but {latest.holder} until {latest.end} ({latest.file}, line {latest.line})",
                 _DEFECT,
             )
         if latest is None or record.end > latest.end:

@@ -15,8 +15,8 @@ def derived_image_name(identity: str, form: str) -> str:
     """The name, below the output, of the image derived from an input.
 
     ``images/<end of the id, for people>-<32 hexadecimal digits>.<ending>``. The digits are the head of the SHA-256 of the id and make the
-    name unique also where a file system ignores letter case or normalises Unicode; the rest is lower-case ASCII without slashes, and the whole
-    has at most 111 characters.
+    name unique also where a file system ignores letter case or normalises Unicode; the rest is lower-case ASCII without slashes, and the
+    whole has at most 111 characters.
 
     Args:
         identity: The input's id.

@@ -1,7 +1,7 @@
 """Proves from an output alone that every input has exactly one row and that no slot was held twice at once.
 
-Nothing that the run said about itself is believed: the manifest says what there must be, the parts say what there is. One chunk at a time is in
-memory, so an output of any size can be checked.
+Nothing that the run said about itself is believed: the manifest says what there must be, the parts say what there is. One chunk at a time
+is in memory, so an output of any size can be checked.
 """
 
 import contextlib

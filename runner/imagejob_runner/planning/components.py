@@ -1,7 +1,8 @@
 """What makes two runs of a job the same: the parts of a pipeline that change what a row says.
 
-How fast, how often and how many at once changes no row and stands in no fingerprint: concurrency, timeouts, retries, limits, batch size, device,
-threads, headers, and the bounds that only decide whether an image is accepted at all (raise one, and the images that failed can be done again).
+How fast, how often and how many at once changes no row and stands in no fingerprint: concurrency, timeouts, retries, limits, batch size,
+device, threads, headers, and the bounds that only decide whether an image is accepted at all (raise one, and the images that failed can be
+done again).
 """
 
 import asyncio

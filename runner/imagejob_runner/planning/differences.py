@@ -16,7 +16,7 @@ _SHOWN: Final = 100
 _COMPARED_INPUTS: Final = 200_000
 
 
-def changed_fields(was: Any, now: Any, path: str = "") -> Iterator[str]:
+def changed_fields(was: object, now: object, path: str = "") -> Iterator[str]:
     """One line for each field that differs: its path, what it was and what it is."""
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted({*was, *now}):
@@ -83,6 +83,6 @@ async def _source_difference(output: OutputStore, plan: Plan, count: int, entrie
     return f"source: {added} inputs added, {len(planned)} removed, {changed} with another URL (such as {_shown(example)})"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = value if value is _ABSENT else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

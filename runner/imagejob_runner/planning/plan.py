@@ -38,8 +38,8 @@ class Plan(BaseModel):
     components: dict[str, Any]
     """What the fingerprint is made of, in the words of the job's file."""
     pipeline: ImagePipelineSpec
-    """From `plan_job` the pipeline as given, from `read_plan` as first planned and without headers (they may hold passwords). A worker runs the
-    pipeline it is given: what is not in `components`, such as concurrency, may change from run to run."""
+    """From `plan_job` the pipeline as given; from `read_plan` as first planned and without headers, which may hold passwords. A worker runs
+    the pipeline it is given: what is not in `components`, such as concurrency, may change from run to run."""
 
     @property
     def chunks(self) -> int:

@@ -1,8 +1,8 @@
 """Plans a job into its output, or finds that it is planned there already.
 
-The order of writes is what makes planning safe against a kill and against a second planner: first the manifest, in a folder named by its own
-digest, so that planners of different jobs never write the same names and planners of the same job write the same bytes; the plan last, and only
-if there is none. Whoever loses that race reads the winner's plan and compares.
+The order of writes is what makes planning safe against a kill and against a second planner: first the manifest, in a folder named by its
+own digest, so that planners of different jobs never write the same names and planners of the same job write the same bytes; the plan last,
+and only if there is none. Whoever loses that race reads the winner's plan and compares.
 """
 
 from collections.abc import AsyncIterator
@@ -50,6 +50,7 @@ async def plan_job(spec: ImageJobSpec, pipeline: ImagePipelineSpec, output: Outp
     planner = _Planner(spec, pipeline, output, name)
     if spec.output.if_exists == "fail":
         await planner.refuse_anything()
+    await output.clean_up()
     existing = await find_plan(output)
     if existing is None:
         return await planner.create(spec.shards or default_shards)
@@ -79,7 +80,7 @@ class _Planner:
         if found:
             shown = ", ".join(found[:_SHOWN_NAMES]) + (f" and {len(found) - _SHOWN_NAMES} more" if len(found) > _SHOWN_NAMES else "")
             raise OutputExistsError(
-                f"{self._output.url} holds {shown}, and output.ifExists is fail; use another output.url, empty this one, or set ifExists: resume"
+                f"{self._output.url} holds {shown}, and output.ifExists is fail; use another output.url, empty it, or set ifExists: resume"
             )
 
     async def create(self, shards: int) -> Plan:
@@ -119,7 +120,6 @@ class _Planner:
         components = await self._components(source)
         if plan.fingerprint != fingerprint_of(components) or plan.format != self._spec.output.format:
             raise await fingerprint_error(self._output, plan, components, self._spec.output.format, self.entries())
-        await self._output.clean_up()
         return plan.model_copy(update={"pipeline": self._pipeline})
 
     async def _components(self, source: SourceDigest) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Holds a job's inputs in a temporary file while they are counted, digested and looked through for duplicates.
 
-Nothing may be written to the output before the last input has been seen, and a million inputs must not need a million objects in memory: what
-stays in memory is eight bytes for each input.
+Nothing may be written to the output before the last input has been seen, and a million inputs must not need a million objects in memory:
+what stays in memory is eight bytes for each input.
 """
 
 import hashlib

@@ -12,10 +12,10 @@ _ANY_DEPTH: Final = None
 
 
 class Glob:
-    """A pattern: ``*`` and ``?`` stay within a folder, ``**`` as a whole part crosses folders (none, too), ``[ab]`` and ``{jpg,png}`` choose.
+    """A pattern: ``*`` and ``?`` stay within a folder, a part ``**`` stands for any folders or none, ``[ab]`` and ``{jpg,png}`` choose.
 
-    Letter case counts. A part that starts with a single dot (``.DS_Store``, ``.git``) is hidden: it is matched only by a part of the pattern
-    that starts with a dot, as in a shell.
+    Letter case counts. A part that starts with a single dot (``.DS_Store``, ``.git``) is hidden: only a part of the pattern that starts
+    with a dot matches it, as in a shell.
 
     Args:
         pattern: The pattern; a leading slash is ignored.

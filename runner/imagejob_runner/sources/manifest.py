@@ -1,7 +1,7 @@
 """Inputs from a file that lists them: one URL a line, or rows with an id and a URL.
 
-A list is read from a local file, so one on a store or a web server is copied to a temporary file first; memory stays the same for ten inputs
-and for ten million. Whatever is wrong is told with the number of the row.
+A list is read from a local file, so one on a store or a web server is copied to a temporary file first; memory stays the same for ten
+inputs and for ten million. Whatever is wrong is told with the number of the row.
 """
 
 import csv
@@ -58,9 +58,8 @@ def _format_of(url: str) -> _Format:
     suffix = PurePosixPath(name).suffix.lower().removeprefix(".")
     known: dict[str, _Format] = {"txt": "txt", "list": "txt", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
     if suffix not in known:
-        raise InvalidJobError(
-            f"source.manifest.url {url!r}: the ending {suffix!r} says no format; set source.manifest.format to one of {', '.join(get_args(_Format))}"
-        )
+        choices = ", ".join(get_args(_Format))
+        raise InvalidJobError(f"source.manifest.url {url!r}: the ending {suffix!r} says no format; set source.manifest.format to {choices}")
     return known[suffix]
 
 
@@ -92,9 +91,7 @@ def _entry(manifest: Manifest, where: str, record: dict[str, Any]) -> Entry:
     elif isinstance(identity, int) and not isinstance(identity, bool):
         identity = str(identity)
     if not isinstance(identity, str) or not identity:
-        raise InvalidJobError(
-            f"{where}: {manifest.id_field!r} is {repr(identity)[:80]}; an id is a text that is not empty, or a whole number"
-        )
+        raise InvalidJobError(f"{where}: {manifest.id_field!r} is {repr(identity)[:80]}; an id is a text or a whole number, and not empty")
     for name, text in ((manifest.id_field, identity), (manifest.url_field, url)):
         if len(text) > _MAX_TEXT:
             raise InvalidJobError(f"{where}: {name!r} has {len(text)} characters; at most {_MAX_TEXT} are allowed")
@@ -147,11 +144,11 @@ def _jsonl(manifest: Manifest, path: Path) -> Iterator[_Record]:
 
 
 def _parquet(manifest: Manifest, path: Path) -> Iterator[_Record]:
-    import pyarrow  # noqa: PLC0415  takes a third of a second, and few jobs need it
-    import pyarrow.parquet  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415  takes a third of a second, and few jobs need it
+    import pyarrow.parquet as pq  # noqa: PLC0415  as above
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with pq.ParquetFile(path) as file:
             columns = list(file.schema_arrow.names)
             _check_columns(manifest, columns)
             wanted = [name for name in (manifest.id_field, manifest.url_field) if name in columns]
@@ -160,7 +157,7 @@ def _parquet(manifest: Manifest, path: Path) -> Iterator[_Record]:
                 for record in batch.to_pylist():
                     number += 1
                     yield f"{manifest.url}, row {number}", record
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InvalidJobError(f"{manifest.url}: not a readable Parquet file: {error}") from None
 
 
