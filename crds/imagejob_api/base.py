@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -79,15 +79,15 @@ def _is_duration(text: str) -> bool:
 
 def _url_rule(schemes: tuple[str, ...]) -> Rule:
     starts = tuple(f"{scheme}://" for scheme in schemes)
-    known = " || ".join(f"self.startsWith('{start}')" for start in starts)
+    known = " || ".join(f'self.startsWith("{start}")' for start in starts)
     return Rule(
         message=f"must be a path, or a URL that begins with {', '.join(starts[:-1])} or {starts[-1]}",
-        cel=f"!self.contains('://') || {known}",
+        cel=f'!self.contains("://") || {known}',
         holds=lambda url: "://" not in url or url.startswith(starts),
     )
 
 
-Duration = Annotated[str, Field(max_length=32), Rule(_NOT_A_DURATION, f"self.matches('{DURATION_PATTERN}')", _is_duration)]
+Duration = Annotated[str, Field(max_length=32), Rule(_NOT_A_DURATION, f'self.matches("{DURATION_PATTERN}")', _is_duration)]
 """A Gateway API duration (GEP-2257): ``500ms``, ``30s``, ``1h30m``. Whole numbers only."""
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=63)]
@@ -108,5 +108,9 @@ SourceUrl = Annotated[str, Field(min_length=1, max_length=4096), _url_rule(SOURC
 OutputUrl = Annotated[str, Field(min_length=1, max_length=4096), _url_rule(OUTPUT_SCHEMES)]
 """URL or path of a folder, or of a prefix in a bucket, that is written."""
 
-JsonObject = dict[str, Any]
-"""A value that is passed through as it is."""
+JsonObject = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
+"""A part of a pod that is passed through to Kubernetes as it is. A rule may ask whether it is there."""
+
+Arguments = dict[str, Any]
+"""Keyword arguments of a Python function. As a map of unknown values, two of them compare as a whole in a rule about changes; of a
+`JsonObject` the API server would not see that one key took the place of another."""

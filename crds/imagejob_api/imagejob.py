@@ -241,8 +241,7 @@ class ImageJob(Resource):
     RULES: ClassVar = (
         Rule(
             message=f"metadata.name must be lower-case letters, digits and dashes, at most {MAX_JOB_NAME}, because pods are named after it",
-            cel=f"self.metadata.name.size() <= {MAX_JOB_NAME} && self.metadata.name.matches('{NAME_PATTERN}')",
-            field_path=".metadata.name",
+            cel=f'self.metadata.name.size() <= {MAX_JOB_NAME} && self.metadata.name.matches("{NAME_PATTERN}")',
         ),
         _fixed_once_started("source", required=True),
         _fixed_once_started("pipelineRef", required=False),

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from imagejob_api.base import ApiModel, Duration, FunctionPath, JsonObject, Name, Sha256, SourceUrl, duration_seconds
+from imagejob_api.base import ApiModel, Arguments, Duration, FunctionPath, Name, Sha256, SourceUrl, duration_seconds
 from imagejob_api.rules import ListMap, Rule, exactly_one
 
 
@@ -207,7 +207,7 @@ class Model(ApiModel):
 
     architecture: FunctionPath | None = None
     """Where the network comes from: a Python factory as ``module:function``, called with `arguments`, that returns a torch.nn.Module."""
-    arguments: JsonObject = Field(default_factory=dict)
+    arguments: Arguments = Field(default_factory=dict)
     """Keyword arguments of the factory."""
     weights: SourceUrl | None = None
     """URL of a safetensors file or a state dict, loaded with weights_only=True."""
@@ -294,7 +294,7 @@ class Call(ApiModel):
 
     function: FunctionPath
     """Import path ``module:function``; called with an ImageItem and `arguments`."""
-    arguments: JsonObject = Field(default_factory=dict)
+    arguments: Arguments = Field(default_factory=dict)
     """Keyword arguments."""
 
 

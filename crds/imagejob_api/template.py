@@ -46,7 +46,7 @@ class Gpu(ApiModel):
     RULES: ClassVar = (
         Rule(
             message="claimName goes with sharing: claim, and sharing: claim needs it",
-            cel="has(self.claimName) == (has(self.sharing) && self.sharing == 'claim')",
+            cel='has(self.claimName) == (has(self.sharing) && self.sharing == "claim")',
             holds=lambda gpu: (gpu.claim_name is not None) == (gpu.sharing is GpuSharing.CLAIM),
         ),
     )

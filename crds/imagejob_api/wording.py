@@ -123,7 +123,7 @@ class _Explainer:
         elif kind in _TYPES:
             message, fix = f"must be {_TYPES[kind]}", self._type_fix(kind, given, location)
         else:
-            message, fix = _TEMPLATES.get(kind, details["msg"]).format(**context), ""
+            message, fix = (_TEMPLATES[kind].format(**context) if kind in _TEMPLATES else details["msg"]), ""
         return Mistake((*self.root, *location), message, fix, value)
 
     def _type_fix(self, kind: str, given: object, location: Location) -> str:
