@@ -1,0 +1,104 @@
+"""What every output promises, shown on a folder and on a real S3 server."""
+
+import asyncio
+import uuid
+from pathlib import Path
+
+import pytest
+from imagejob_runner.exceptions import InvalidJobError, StorageError
+from imagejob_runner.storage import OutputStore, open_output
+
+from tests.tools.s3 import S3Server
+
+
+@pytest.fixture(params=["folder", "s3"])
+def output(request: pytest.FixtureRequest, tmp_path: Path) -> OutputStore:
+    if request.param == "folder":
+        return open_output(str(tmp_path / "out"))
+    server: S3Server = request.getfixturevalue("s3")
+    return open_output(server.url(f"runs/{uuid.uuid4().hex}/"))
+
+
+async def names(output: OutputStore, folder: str = "") -> list[str]:
+    return [name async for name in output.names(folder)]
+
+
+async def test_the_first_writer_wins(output: OutputStore) -> None:
+    assert await output.create("a/b.txt", b"first") is True
+    assert await output.create("a/b.txt", b"second") is False
+    assert await output.read("a/b.txt") == b"first"
+
+
+async def test_of_racing_writers_exactly_one_wins(output: OutputStore) -> None:
+    for turn in range(5):
+        won = await asyncio.gather(*(output.create(f"race/{turn}", str(writer).encode()) for writer in range(8)))
+        assert sorted(won) == [False] * 7 + [True]
+        assert await output.read(f"race/{turn}") == str(won.index(True)).encode()
+
+
+async def test_replace_writes_over(output: OutputStore, tmp_path: Path) -> None:
+    await output.replace("x", b"one")
+    await output.replace("x", b"two")
+    assert await output.read("x") == b"two"
+    big = tmp_path / "big"
+    big.write_bytes(b"0123456789" * 700_000)  # larger than one part of a multipart upload
+    await output.replace_file("x", big)
+    assert await output.read("x") == big.read_bytes()
+
+
+async def test_what_is_not_there(output: OutputStore) -> None:
+    assert await output.read("nothing") is None
+    assert await names(output) == []
+    assert await names(output, "results") == []
+    await output.delete("nothing")
+    with pytest.raises(StorageError, match="nothing"):
+        _ = [line async for line in output.lines("nothing")]
+
+
+async def test_names_are_those_below_a_folder_and_sorted(output: OutputStore) -> None:
+    for name in ("b/2", "b/1", "b/c/3", "bb/4", "a"):
+        await output.create(name, b"")
+    assert await names(output) == ["a", "b/1", "b/2", "b/c/3", "bb/4"]
+    assert await names(output, "b") == ["b/1", "b/2", "b/c/3"]
+    await output.delete("b/1")
+    assert await names(output, "b") == ["b/2", "b/c/3"]
+
+
+@pytest.mark.parametrize("data", [b"", b"one", b"one\n", b"one\ntwo\n", b"\n\nx", b"a" * 3_000_000 + b"\nend\n"])
+async def test_lines(output: OutputStore, data: bytes) -> None:
+    await output.create("lines", data)
+    expected = data.split(b"\n")
+    assert [line async for line in output.lines("lines")] == (expected[:-1] if expected[-1] == b"" else expected)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "a//x", ".", "a\nb", "", "a\0"])
+async def test_no_name_leads_out_of_the_output(output: OutputStore, name: str) -> None:
+    with pytest.raises(StorageError, match="cannot be a name"):
+        await output.create(name, b"")
+
+
+async def test_a_missing_bucket_is_named(s3: S3Server) -> None:
+    output = open_output("s3://there-is-no-such-bucket/x")
+    with pytest.raises(StorageError, match=r"s3://there-is-no-such-bucket/x.*bucket"):
+        await output.create("a", b"")
+    with pytest.raises(StorageError, match="bucket"):
+        await names(output)
+    assert s3.bucket not in output.url
+
+
+async def test_wrong_credentials_are_named(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from imagejob_runner.storage import stores  # noqa: PLC0415  the cache is of this module's own
+
+    stores._open_store.cache_clear()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(StorageError, match="credentials"):
+        await open_output(s3.url("x")).replace("a", b"")
+    stores._open_store.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"), [("http://host/x", "nothing can be written to http"), ("pkg://numpy/x", "nothing can be written to pkg")]
+)
+def test_what_cannot_be_an_output(url: str, message: str) -> None:
+    with pytest.raises(InvalidJobError, match=message):
+        open_output(url)
