@@ -1,7 +1,6 @@
 """The runner against a bare torch loop over tensors that are decoded already.
 
 Both infer on one thread, so that decoding has a core of its own.
-of its own.
 
 With inference on every core, decoding has to take its time from it, and the ratio would say how dear decoding is, not how well it is
 overlapped.

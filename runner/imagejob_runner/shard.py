@@ -12,6 +12,7 @@ from imagejob_runner.pipeline.engine import Engine, EngineSettings
 from imagejob_runner.pipeline.flight import ChunkInFlight, Todo
 from imagejob_runner.pipeline.turn import Limiter
 from imagejob_runner.planning import Plan, read_plan, shard_chunks
+from imagejob_runner.rows import Row
 from imagejob_runner.storage import OutputStore, open_output
 
 HOLDS_IN_MEMORY = 2000
@@ -74,21 +75,21 @@ class ShardRun:
         await self.engine.stop()
 
     async def _todo(self) -> AsyncIterator[Todo]:
-        request = self._request
-        done = await committed_chunks(self._output, self._plan, request.shard)
-        async for chunk in shard_chunks(self._output, self._plan, request.shard):
-            todo = Todo(chunk.index, [None] * len(chunk.entries), list(enumerate(chunk.entries)), replaces=False)
-            if chunk.index in done:
-                if request.retry_failed:
-                    todo.rows = list(await read_rows(self._output, self._plan, request.shard, chunk.index))
-                    todo.entries = [
-                        (place, chunk.entries[place]) for place, row in enumerate(todo.rows) if row and row["status"] == "failed"
-                    ]
-                    todo.replaces = True
-                self.already += len(chunk.entries) - len(todo.entries) if todo.replaces else len(chunk.entries)
-                if not todo.replaces or not todo.entries:
-                    continue
-            yield todo
+        shard = self._request.shard
+        done = await committed_chunks(self._output, self._plan, shard)
+        async for chunk in shard_chunks(self._output, self._plan, shard):
+            size = len(chunk.entries)
+            if chunk.index not in done:
+                yield Todo(chunk.index, [None] * size, list(enumerate(chunk.entries)), replaces=False)
+                continue
+            rows = await self._rows_to_mend(chunk.index) if self._request.retry_failed else []
+            again = [(place, chunk.entries[place]) for place, row in enumerate(rows) if row["status"] == "failed"]
+            self.already += size - len(again)
+            if again:
+                yield Todo(chunk.index, list(rows), again, replaces=True)
+
+    async def _rows_to_mend(self, chunk: int) -> list[Row]:
+        return await read_rows(self._output, self._plan, self._request.shard, chunk) or []
 
     async def _commit(self, chunk: ChunkInFlight) -> None:
         rows = [row for row in chunk.rows if row is not None]
@@ -97,7 +98,7 @@ class ShardRun:
         if chunk.replaces:
             await self._output.replace(name, data)
         else:
-            # False means that another process was first; its rows stand, and ours say the same.
+            # When another process was first, its rows stand, and ours say the same.
             await self._output.create(name, data)
         if len(self.engine.holds) - self._audited >= HOLDS_IN_MEMORY:
             await self._write_holds()

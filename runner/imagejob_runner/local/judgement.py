@@ -24,12 +24,12 @@ def too_many_failures(policy: FailurePolicy, failed: int, done: int) -> str | No
 def judge(summary: Summary) -> Judgement:
     """The end of a run whose shards are all done."""
     part = f"{summary.failed} of {summary.total} images failed"
+    if summary.missing:
+        why = f"{summary.missing} of {summary.total} images have no row, though all shards are done: please report it, and run again."
+        return Phase.FAILED, ExitCode.JOB_FAILED, why
     if not summary.within_policy:
-        return (
-            Phase.FAILED,
-            ExitCode.JOB_FAILED,
-            f"{part}, more than failurePolicy allows. All rows are in the output; errors.jsonl lists the failed ones.",
-        )
+        why = f"{part}, more than failurePolicy allows. All rows are in the output; errors.jsonl lists the failed ones."
+        return Phase.FAILED, ExitCode.JOB_FAILED, why
     if summary.failed:
         return Phase.SUCCEEDED, ExitCode.PARTIAL, f"{part}, which failurePolicy allows; errors.jsonl lists them."
     return Phase.SUCCEEDED, ExitCode.SUCCEEDED, ""

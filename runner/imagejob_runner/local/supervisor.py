@@ -22,7 +22,7 @@ from imagejob_runner.local.judgement import judge, too_many_failures
 from imagejob_runner.local.limits import LocalLimits
 from imagejob_runner.local.messages import Ended, Snapshot, Stop
 from imagejob_runner.local.tally import Tally
-from imagejob_runner.output import Summary, finalize
+from imagejob_runner.output import Summary, finalize, reopen
 from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.planning import Plan, plan_job
 from imagejob_runner.process import prepare_environment
@@ -125,6 +125,8 @@ class LocalRun:
             spec, self._request.pipeline, output, name=self._request.job.metadata.name, default_shards=self._parallelism
         )
         self._tally.total = self._plan.total
+        if spec.failure_policy.retry_failed:
+            await reopen(output)
         with self._limits:
             reporter = asyncio.create_task(self._report_often())
             try:
@@ -139,9 +141,13 @@ class LocalRun:
                 reporter.cancel()
                 self._kill()
         whole = self._why is None
-        summary = await finalize(output, self._plan, spec.failure_policy) if whole else None
+        summary = await finalize(output, self._plan, spec.failure_policy, self._facts()) if whole else None
         self._report(Phase.RUNNING)
         return self._result(summary)
+
+    def _facts(self) -> dict[str, object]:
+        limits = {name: figures.as_json() for name, figures in self._tally.limits().items()}
+        return {"elapsedSeconds": round(self._tally.elapsed_seconds, 4), "limits": limits}
 
     async def _run_shards(self) -> None:
         prepare_environment(os.environ)

@@ -1,7 +1,7 @@
 """Images and chunks in flight, and the gate between preparing and computing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,7 +35,7 @@ class Todo:
 
     index: int
     rows: list[Row | None]
-    entries: list[tuple[int, Entry]]
+    entries: Sequence[tuple[int, Entry]]
     replaces: bool
 
 

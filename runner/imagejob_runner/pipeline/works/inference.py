@@ -39,7 +39,7 @@ class InferenceWork:
 
     async def run_batch(self, flights: Sequence[Flight]) -> list[ImageError | None]:
         """Predicts; stores each answer under the step's name."""
-        arrays = [flight.item.array for flight in flights]
+        arrays = [flight.item.array for flight in flights if flight.item.array is not None]
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._threads, self._predictor.predict, arrays)
         try:
