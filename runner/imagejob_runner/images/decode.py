@@ -36,8 +36,9 @@ _TRANSPOSE: Final = {
 _INVERSE: Final = {6: 8, 8: 6}
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 
+_TRUNCATED: Final = ("truncated", "reached eof")
 _UNSUPPORTED: Final = ("unsupported", "not supported", "unknown pixel mode")
-"""How Pillow says that a sound file is of a kind it does not read."""
+"""How Pillow says that a file ends too early, or that a sound file is of a kind it does not read."""
 
 _TILE_WIDTH: Final = 322
 _TILE_LENGTH: Final = 323
@@ -170,7 +171,8 @@ def _image_error(error: Exception, name: str, data: bytes) -> ImageError:
         return ImageError(ErrorCode.OUT_OF_MEMORY, f"not enough memory to decode this {name} file", retryable=True)
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return ImageError(ErrorCode.TOO_MANY_PIXELS, f"the {name} file asks for a canvas beyond decode.maxPixels: {text}")
-    if isinstance(error, (EOFError, struct.error)) or "truncated" in text.lower() or is_cut_short(name, data):
+    ended = any(isinstance(each, (EOFError, struct.error)) for each in (error, error.__cause__))
+    if ended or any(phrase in text.lower() for phrase in _TRUNCATED) or is_cut_short(name, data):
         return ImageError(ErrorCode.TRUNCATED_IMAGE, f"the {name} file ends too early ({len(data):,} bytes): {text}")
     if any(phrase in text.lower() for phrase in _UNSUPPORTED):
         return ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"this kind of {name} file is not supported: {text}")

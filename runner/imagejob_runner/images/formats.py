@@ -51,6 +51,7 @@ FORMATS: Final = tuple(_SIGNATURES)
 """Names of the accepted formats."""
 
 _SHOWN_BYTES: Final = 12
+_PADDING: Final = b"\0\r\n"
 
 
 def format_of(data: bytes) -> str:
@@ -82,15 +83,19 @@ def open_as(name: str, data: bytes) -> ImageFile:
 def is_cut_short(name: str, data: bytes) -> bool:
     """Whether the container itself says that bytes are missing at its end; formats without such a mark say False."""
     match name:
-        case "WEBP":
-            return len(data) < 8 + int.from_bytes(data[4:8], "little")
-        case "PNG":
-            return b"IEND" not in data[-64:] and b"IEND" not in data
         case "JPEG":
-            return not data.rstrip(b"\0\r\n").endswith(b"\xff\xd9")
+            missing = not data.rstrip(_PADDING).endswith(b"\xff\xd9")
         case "GIF":
-            return not data.rstrip(b"\0\r\n").endswith(b";")
+            missing = not data.rstrip(_PADDING).endswith(b";")
+        case "PNG":
+            missing = b"IEND" not in data
+        case "WEBP":
+            missing = len(data) < 8 + int.from_bytes(data[4:8], "little")
         case "BMP":
-            return len(data) < int.from_bytes(data[2:6], "little")
+            missing = len(data) < int.from_bytes(data[2:6], "little")
+        case "TIFF":
+            # The directory of the first page may stand anywhere, and often stands last.
+            missing = len(data) < 2 + int.from_bytes(data[4:8], "little" if data.startswith(b"II") else "big")
         case _:
-            return False
+            missing = False
+    return missing
