@@ -7,11 +7,13 @@ the model's array. Rounds alternate, and the best round of each side counts, so 
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from io import BytesIO
+from typing import Any
 
 from imagejob_api.pipeline import Decode, Preprocess
 from imagejob_runner.images.decode import decode, probe
@@ -20,6 +22,7 @@ from imagejob_runner.images.transform import draft_target
 from PIL import Image
 
 SIZE = 224
+LEAST_ROUNDS = 3
 SIZES = ((500, 375), (1600, 1200))
 PHOTOS = (
     ("sklearn.datasets.images", "china.jpg"),
@@ -66,29 +69,35 @@ def rate(work: Callable[[bytes], None], files: Sequence[bytes], pool: ThreadPool
     return len(files) / (time.perf_counter() - start)
 
 
-def main() -> None:
-    """Prints a table and, last, one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1, help="threads of each side")
-    parser.add_argument("--seconds", type=float, default=3.0, help="time for each size")
-    options = parser.parse_args()
-    results = []
-    with ThreadPoolExecutor(options.threads) as pool:
+def measure(threads: int | None = None, seconds: float = 3.0) -> dict[str, Any]:
+    """Prints a line for each size and, last, one JSON object, which it returns.
+
+    Args:
+        threads: Threads of each side; all CPUs unless given.
+        seconds: Time for each size.
+    """
+    threads = threads or len(os.sched_getaffinity(0))
+    sizes = []
+    with ThreadPoolExecutor(threads) as pool:
         for size in SIZES:
             files = photos(size) * 8
             rates: dict[str, list[float]] = {"bare": [], "ours": []}
-            end = time.monotonic() + options.seconds
-            while time.monotonic() < end or len(rates["ours"]) < 3:  # noqa: PLR2004  fewer rounds say nothing
+            end = time.monotonic() + seconds
+            while time.monotonic() < end or len(rates["ours"]) < LEAST_ROUNDS:
                 rates["bare"].append(rate(bare, files, pool))
                 rates["ours"].append(rate(ours, files, pool))
             best = {side: max(values) for side, values in rates.items()}
             ratio = best["ours"] / best["bare"]
-            print(f"{size[0]}x{size[1]}: bare Pillow {best['bare']:7.1f}/s, imagejob {best['ours']:7.1f}/s, ratio {ratio:.3f}")
-            results.append(
-                {"width": size[0], "height": size[1], "barePerSecond": best["bare"], "oursPerSecond": best["ours"], "ratio": ratio}
-            )
-    print(json.dumps({"benchmark": "decode", "threads": options.threads, "sizes": results}))
+            print(f"{size[0]}x{size[1]}, {threads} threads: bare {best['bare']:.0f}/s, imagejob {best['ours']:.0f}/s, ratio {ratio:.3f}")
+            figures = {"barePerSecond": round(best["bare"], 1), "oursPerSecond": round(best["ours"], 1), "ratio": round(ratio, 3)}
+            sizes.append({"width": size[0], "height": size[1], **figures})
+    result = {"threads": threads, "sizes": sizes}
+    print(json.dumps(result))
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="Decode + resize against a bare Pillow loop.")
+    parser.add_argument("--threads", type=int, help="threads of each side (default: all CPUs)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="time for each size")
+    measure(**vars(parser.parse_args()))
