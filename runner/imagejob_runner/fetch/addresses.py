@@ -15,9 +15,9 @@ _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # RFC 6052 and RFC 8215: a gateway turns the last four bytes into the IPv4 address that is really reached.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-# Not public, although the tables of some Python releases say otherwise: RFC 8215, RFC 3879, RFC 4291 (IPv4-compatible), RFC 7526.
+# Not public, although the tables of some Python releases say otherwise: RFC 8215, RFC 3879, RFC 4291, RFC 6890, RFC 7526.
 _NEVER_PUBLIC: Final = tuple(
-    ipaddress.ip_network(text) for text in ("64:ff9b:1::/48", "fec0::/10", "::/96", "192.88.99.0/24", "100.64.0.0/10", "0.0.0.0/8")
+    ipaddress.ip_network(text) for text in ("64:ff9b:1::/48", "fec0::/10", "::/96", "192.0.0.0/24", "192.88.99.0/24", "100.64.0.0/10", "0.0.0.0/8")
 )
 
 _refused: ContextVar[list[str] | None] = ContextVar("refused addresses", default=None)
@@ -90,7 +90,7 @@ def _forms(address: _Address) -> Iterator[_Address]:
 
 
 def _is_public(address: _Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+    if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped is not None or address in _NAT64):
         return True  # no address of its own: what it wraps decides
     if any(address in network for network in _NEVER_PUBLIC):
         return False
