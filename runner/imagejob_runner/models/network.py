@@ -12,8 +12,9 @@ from imagejob_runner.exceptions import ModelError
 from imagejob_runner.models.architecture import build
 from imagejob_runner.models.prepare import prepare
 from imagejob_runner.models.program import load_program
-from imagejob_runner.models.threads import available_cpus, use_threads
+from imagejob_runner.models.threads import use_threads
 from imagejob_runner.models.weights import load_into, read_weights
+from imagejob_runner.process import cpu_count
 
 _DTYPES: Final = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
 _EXAMPLES: Final = 2
@@ -39,7 +40,7 @@ class Network:
 
     def __init__(self, infer: Infer, path: Path | None) -> None:
         self.device = _device(infer.device)
-        self._threads = infer.threads or available_cpus()
+        self._threads = infer.threads or cpu_count()
         use_threads(self._threads)
         self._dtype = _DTYPES[infer.precision]
         self._scale, self._shift = _affine(infer.preprocess.normalize, self.device)

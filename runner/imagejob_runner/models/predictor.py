@@ -5,6 +5,7 @@ batches smaller for good.
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ class Predictor:
     Args:
         infer: The step's settings.
         weights: Local file of `infer.model.weights` or `infer.model.program`; None for an architecture that needs none.
-        digest: SHA-256 of that file, if the caller knows it; computed otherwise. That of a program is always computed.
+        digest: SHA-256 that this file must have, besides `infer.model.sha256`; it is computed and compared before anything is loaded.
         labels: Local file of `infer.labels`, if that is a URL.
 
     Raises:
@@ -117,16 +118,16 @@ def _failure(error: Exception) -> ImageError:
 def _checked_digest(infer: Infer, path: Path | None, digest: str | None) -> str:
     model = infer.model
     if path is None:
-        named = f"{model.architecture} {sorted(model.arguments.items())}"
+        named = json.dumps({"architecture": model.architecture, "arguments": model.arguments}, sort_keys=True)
         return hashlib.sha256(named.encode()).hexdigest()
-    if digest is None or model.program is not None:
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise ModelError(f"model: {path} cannot be read: {error}") from error
-    if model.sha256 is not None and digest != model.sha256:
-        raise ModelError(
-            f"model.sha256: {path.name} has the digest {digest}, not {model.sha256}; it is another file than the pipeline means"
-        )
-    return digest
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"model: {path} cannot be read: {error}") from error
+    for expected in (model.sha256, digest):
+        if expected is not None and found != expected:
+            raise ModelError(
+                f"model.sha256: {path.name} has the digest {found}, not {expected}; it is another file than the pipeline means"
+            )
+    return found
