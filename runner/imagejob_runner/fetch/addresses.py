@@ -17,7 +17,8 @@ _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 # Not public, although the tables of some Python releases say otherwise: RFC 8215, RFC 3879, RFC 4291, RFC 6890, RFC 7526.
 _NEVER_PUBLIC: Final = tuple(
-    ipaddress.ip_network(text) for text in ("64:ff9b:1::/48", "fec0::/10", "::/96", "192.0.0.0/24", "192.88.99.0/24", "100.64.0.0/10", "0.0.0.0/8")
+    ipaddress.ip_network(text)
+    for text in ("64:ff9b:1::/48", "fec0::/10", "::/96", "192.0.0.0/24", "192.88.99.0/24", "100.64.0.0/10", "0.0.0.0/8")
 )
 
 _refused: ContextVar[list[str] | None] = ContextVar("refused addresses", default=None)

@@ -13,7 +13,7 @@ from obstore.exceptions import (
 
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
-from imagejob_runner.storage.objects import brief
+from imagejob_runner.storage.store_errors import brief, is_missing
 from imagejob_runner.storage.stores import open_store
 from imagejob_runner.urls import ObjectUrl
 
@@ -61,9 +61,8 @@ async def open_object(location: ObjectUrl, url: str) -> ObjectBody:
 
 
 def _as_image_error(error: Exception, url: str) -> ImageError:
-    if isinstance(error, FileNotFoundError):
-        missing = "its bucket does not exist" if "NoSuchBucket" in str(error) else "does not exist"
-        return ImageError(ErrorCode.NOT_FOUND, f"{url}: {missing}")
+    if is_missing(error):
+        return ImageError(ErrorCode.NOT_FOUND, f"{url} does not exist: {brief(error)}")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return ImageError(ErrorCode.PERMISSION_DENIED, f"{url} may not be read with the credentials of the environment: {brief(error)}")
     if isinstance(error, ValueError | InvalidPathError):

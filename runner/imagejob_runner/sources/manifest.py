@@ -123,7 +123,7 @@ def _csv(manifest: Manifest, path: Path) -> Iterator[_Record]:
                     raise InvalidJobError(f"{where}: more fields than the header has columns; put values with commas in quotes")
                 yield where, record
         except csv.Error as error:
-            raise InvalidJobError(f"{manifest.url}, line {reader.line_num}: not valid CSV: {error}") from None
+            raise InvalidJobError(f"{manifest.url}, line {reader.reader.line_num}: not valid CSV: {error}") from None
 
 
 def _jsonl(manifest: Manifest, path: Path) -> Iterator[_Record]:

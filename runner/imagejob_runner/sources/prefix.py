@@ -16,7 +16,7 @@ from obstore.exceptions import BaseError, InvalidPathError
 from imagejob_runner.exceptions import InvalidJobError, StorageError
 from imagejob_runner.sources.base import Entry
 from imagejob_runner.sources.globs import Glob
-from imagejob_runner.storage.objects import brief
+from imagejob_runner.storage.store_errors import brief, is_missing
 from imagejob_runner.storage.stores import open_store
 from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, file_url, object_url, parse_url
 
@@ -108,13 +108,13 @@ async def _list_objects(location: ObjectUrl, glob: Glob, output: ObjectUrl | Non
                     waiting = key
                 else:
                     yield _object_entry(location, base, key)
-    except FileNotFoundError:
-        raise InvalidJobError(f"source.prefix.url: there is no bucket {location.scheme}://{location.bucket}; check the name") from None
     except InvalidPathError as error:
         raise StorageError(
             f"cannot list {mine}: {brief(error)}; objects whose names hold control characters or empty parts cannot be used: rename them"
         ) from error
     except (BaseError, OSError, ValueError) as error:
+        if is_missing(error):
+            raise InvalidJobError(f"source.prefix.url: there is no bucket {location.scheme}://{location.bucket}; check the name") from None
         raise StorageError(f"cannot list {mine}: {brief(error)}; check the credentials, the endpoint and the network") from error
     if waiting is not None:
         yield _object_entry(location, base, waiting)

@@ -12,6 +12,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedEr
 
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.storage.base import checked_name
+from imagejob_runner.storage.store_errors import brief, is_missing
 from imagejob_runner.storage.stores import Store, open_store
 from imagejob_runner.urls import ObjectUrl, object_url
 
@@ -99,8 +100,6 @@ class ObjectOutput:
         try:
             async for batch in obstore.list(self._store, prefix.rstrip("/") or None, chunk_size=_LIST_CHUNK):
                 found.extend(entry["path"].removeprefix(self._prefix) for entry in batch)
-        except FileNotFoundError:
-            raise StorageError(f"cannot list {self._named(folder)}: there is no such bucket; make it, or correct output.url") from None
         except (BaseError, OSError, ValueError) as error:
             self._fail("list", folder, error)
         for name in sorted(found):
@@ -137,14 +136,8 @@ class ObjectOutput:
     def _fail(self, verb: str, name: str, error: Exception) -> NoReturn:
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):
             advice = "check the credentials in the environment and what they may do"
-        elif isinstance(error, FileNotFoundError):
-            advice = "check that the bucket exists"
+        elif is_missing(error):
+            advice = "make the bucket, or correct output.url"
         else:
             advice = "check the endpoint and the network, then run again"
         raise StorageError(f"cannot {verb} {self._named(name)}: {brief(error)}; {advice}") from error
-
-
-def brief(error: Exception) -> str:
-    """An object store's error in one line, without the dump that the client appends."""
-    text = str(error).split("\n\nDebug source", 1)[0]
-    return " ".join(text.split())[:500]
