@@ -9,12 +9,15 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from imagejob_api.constants import OUTPUT_SCHEMES, SOURCE_SCHEMES
+from imagejob_api.exceptions import RuleBrokenError
 from imagejob_api.rules import Rule
 
 DURATION_PATTERN: Final = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 SHA256_PATTERN: Final = r"^[0-9a-f]{64}$"
+COLOUR_PATTERN: Final = r"^#[0-9a-fA-F]{6}$"
+DEVICE_PATTERN: Final = r"^(auto|cpu|cuda(:[0-9]+)?)$"
 FUNCTION_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
 _UNIT_SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -50,7 +53,7 @@ class ApiModel(BaseModel):
     def _rules_hold(self) -> Self:
         for rule in self.RULES:
             if rule.holds is not None and not rule.holds(self):
-                raise ValueError(rule.message)
+                raise RuleBrokenError(rule.message, rule.field_path)
         return self
 
     @classmethod

@@ -233,7 +233,7 @@ class _Reader:
             # Strict JSON by alias: what an API server takes, with no coercion ("32" is no number) and no Python spelling of a field.
             checked = model.model_validate_json(json.dumps(value), strict=True, by_alias=True, by_name=False)
         except ValidationError as error:
-            for mistake in mistakes(model, document, value, error, root):
+            for mistake in sorted(mistakes(model, document, value, error, root), key=lambda found: document.line(found.location) or 0):
                 self._problem(origin, document, mistake.location, mistake.message, mistake.fix, mistake.value)
             return
         key = (checked.kind, getattr(checked.metadata, "namespace", ""), checked.metadata.name)

@@ -1,6 +1,7 @@
 """What is wrong with a user's file, said so that it can be put right without reading the documentation.
 
 InvalidFileError    one or more Problems in the files that were given
+RuleBrokenError     a rule between fields does not hold; pydantic wraps it
 """
 
 from collections.abc import Sequence
@@ -37,6 +38,19 @@ class Problem:
         if self.value is not None:
             message = f"{message}, not {self.value}"
         return "\n".join([where, f"  {message}", *([f"  fix: {self.fix}"] if self.fix else [])])
+
+
+class RuleBrokenError(ValueError):
+    """A rule of a model does not hold.
+
+    Args:
+        message: The rule.
+        field_path: The field below the model that is at fault, such as ``.steps``; empty for the model itself.
+    """
+
+    def __init__(self, message: str, field_path: str = "") -> None:
+        super().__init__(message)
+        self.field_path = field_path
 
 
 class InvalidFileError(Exception):

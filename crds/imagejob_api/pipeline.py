@@ -6,7 +6,18 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from imagejob_api.base import ApiModel, Arguments, Duration, FunctionPath, Name, Sha256, SourceUrl, duration_seconds
+from imagejob_api.base import (
+    COLOUR_PATTERN,
+    DEVICE_PATTERN,
+    ApiModel,
+    Arguments,
+    Duration,
+    FunctionPath,
+    Name,
+    Sha256,
+    SourceUrl,
+    duration_seconds,
+)
 from imagejob_api.rules import ListMap, Rule, exactly_one
 
 
@@ -81,7 +92,7 @@ class Decode(ApiModel):
     """Let the JPEG decoder scale down while decoding when a much smaller image is asked for. Changes pixels slightly (about 0.4 of 255)."""
     exif_orientation: bool = True
     """Turn the image as its EXIF orientation says."""
-    background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ffffff"
+    background: Annotated[str, Field(pattern=COLOUR_PATTERN)] = "#ffffff"
     """Colour that transparent pixels are composited onto, as #rrggbb."""
     frame: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Which frame or page of an animated or multi-page file is used."""
@@ -276,7 +287,7 @@ class Infer(ApiModel):
     """Largest number of images in one forward pass; halved when memory runs out."""
     precision: Precision = Precision.FP32
     """Number format of the forward pass."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"
     """auto takes the first GPU if there is one, else the CPU."""
     threads: Annotated[int, Field(ge=1, le=512)] | None = None
     """CPU threads of the forward pass; all of the pod's CPUs unless set."""

@@ -64,7 +64,7 @@ class _Page:
     def _row(self, field: str, node: JsonSchema, *, required: bool) -> str:
         name = f"**`{field}`**" if required else f"`{field}`"
         default = "" if node.get("default") is None or node["default"] == {} else f"`{json.dumps(node['default'], ensure_ascii=False)}`"
-        meaning = one_line(node.get("description", ""))
+        meaning = one_line(node.get("description") or self._definitions[_referred(node)]["description"])
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in (name, self._type(node), default, meaning)) + " |"
 
     def _type(self, node: JsonSchema) -> str:
@@ -74,7 +74,7 @@ class _Page:
         if choices:
             return self._type({**choices[0], **{key: value for key, value in node.items() if key != "anyOf"}})
         if "$ref" in node:
-            return self._reference(node["$ref"].removeprefix("#/$defs/"))
+            return self._reference(_referred(node))
         if "enum" in node:
             return ", ".join(f"`{value}`" for value in node["enum"])
         if "const" in node:
@@ -102,6 +102,12 @@ class _Page:
         if name not in self._mentioned:
             self._mentioned.append(name)
         return f"[{name}](#{name.lower()})"
+
+
+def _referred(node: JsonSchema) -> str:
+    """The definition that a field refers to; pydantic leaves out a field's own description where the two are equal."""
+    found = next(choice for choice in (node, *node.get("anyOf", ())) if "$ref" in choice)
+    return str(found["$ref"]).removeprefix("#/$defs/")
 
 
 _KINDS: Final = frozenset({"ImageJob", "ImagePipeline", "NodeLimit"})

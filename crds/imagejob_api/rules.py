@@ -27,7 +27,7 @@ class Rule:
     """The rule as the API server evaluates it; ``self`` is the object or value, ``oldSelf`` what it was before a change."""
     holds: Callable[[Any], bool] | None = None
     """The rule for a model or value that is otherwise valid; None for what a file alone cannot break, or a field's type says already."""
-    field_path: str | None = None
+    field_path: str = ""
     """The field below ``self`` that an API server's error points to."""
 
     def to_kubernetes(self) -> dict[str, str]:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from imagejob_api.base import NAME_PATTERN, SHA256_PATTERN
+from imagejob_api.base import COLOUR_PATTERN, DEVICE_PATTERN, FUNCTION_PATTERN, NAME_PATTERN, SHA256_PATTERN, SUBDOMAIN_PATTERN
+from imagejob_api.exceptions import RuleBrokenError
 from imagejob_api.yamlfile import Document, Location
 
 MAX_SHOWN: Final = 60
@@ -20,6 +21,10 @@ MAX_SHOWN: Final = 60
 
 _PATTERNS: Final = {
     NAME_PATTERN: ("must be lower-case letters, digits and dashes, beginning and ending with a letter or digit", ""),
+    SUBDOMAIN_PATTERN: ("must be lower-case letters, digits, dashes and dots, each part beginning and ending with a letter or digit", ""),
+    COLOUR_PATTERN: ("must be a colour such as #ffffff", ""),
+    DEVICE_PATTERN: ("must be auto, cpu, cuda or a numbered one such as cuda:0", ""),
+    FUNCTION_PATTERN: ("must be an import path such as package.module:function", ""),
     SHA256_PATTERN: ("must be 64 lower-case hexadecimal digits", "write what `sha256sum` prints for the file"),
 }
 _TYPES: Final = {
@@ -41,8 +46,8 @@ _TEMPLATES: Final = {
     "finite_number": "must be a finite number",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length:,} characters",
-    "too_short": "must have at least {min_length:,} entries, and has {actual_length:,}",
-    "too_long": "must have at most {max_length:,} entries",
+    "too_short": "must have {min_length:,} entries or more, and has {actual_length:,}",
+    "too_long": "must have {max_length:,} entries or fewer, and has {actual_length:,}",
 }
 """What pydantic's errors are called, and their words; the names in braces are from the error's context."""
 
@@ -115,7 +120,11 @@ class _Explainer:
         if kind == "extra_forbidden":
             return self._unknown(location)
         given = details["input"]
-        value = None if kind == "value_error" and isinstance(given, dict) else shown(given)
+        whole = isinstance(given, dict | list) and kind in {"value_error", "too_short", "too_long"}
+        value = None if whole else shown(given)
+        error = context.get("error")
+        if isinstance(error, RuleBrokenError) and error.field_path:
+            location = (*location, *error.field_path.strip(".").split("."))
         if kind in {"literal_error", "enum"}:
             message, fix = _choice(context["expected"], given)
         elif kind == "string_pattern_mismatch":
