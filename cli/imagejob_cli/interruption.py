@@ -1,0 +1,50 @@
+"""What Ctrl-C and SIGTERM do to a run: first it ends in order, the second time at once."""
+
+import signal
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from imagejob_runner.local.supervisor import LocalRun
+
+_ORDERLY = 1
+_AT_ONCE = 2
+_ENDING = "ending: batches at work are finished and what is whole is committed. Press Ctrl-C again to end at once."
+_KILLED = "ending at once: what is committed stays."
+
+
+class Interruption:
+    """Handles SIGINT and SIGTERM while a run goes on.
+
+    Args:
+        run: The run.
+        planning: Tells whether it has not begun with images yet. Then there is nothing to end in order, and KeyboardInterrupt is raised.
+        note: Says something to the user.
+    """
+
+    def __init__(self, run: LocalRun, planning: Callable[[], bool], note: Callable[[str], None]) -> None:
+        self._run, self._planning, self._note = run, planning, note
+        self._before: dict[int, Any] = {}
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        """Takes the signals over."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Gives the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._count += 1
+        if self._planning() or self._count > _AT_ONCE:
+            raise KeyboardInterrupt
+        if self._count == _ORDERLY:
+            self._note(f"{signal.Signals(number).name}: {_ENDING}")
+            self._run.interrupt()
+        else:
+            self._note(f"{signal.Signals(number).name}: {_KILLED}")
+            self._run.kill()

@@ -1,0 +1,8 @@
+"""The entry point, and nothing else: each runner process imports this module again, because it was the parent's main program."""
+
+
+def main() -> None:
+    """Runs `imagejob` with the arguments of the process, and ends it."""
+    from imagejob_cli.app import app
+
+    app.main(prog_name="imagejob")

@@ -1,0 +1,37 @@
+"""Options and values that several commands take."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+
+def document_path(text: str) -> Path | Literal["-"]:
+    """A file, a folder, or `-` for standard input; whether it is there is said together with all other mistakes."""
+    return "-" if text == "-" else Path(text)
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration as in the API, such as 30s.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    from imagejob_api.base import duration_seconds
+
+    try:
+        return duration_seconds(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is {error}") from None
+
+
+files_option = click.option(
+    "-f",
+    "--filename",
+    "files",
+    type=document_path,
+    metavar="FILE",
+    multiple=True,
+    required=True,
+    help="A YAML or JSON file, a folder of them, or - for standard input. May be given several times.",
+)

@@ -1,0 +1,95 @@
+"""`imagejob validate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from imagejob_cli.options import files_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imagejob_api.documents import Documents
+    from imagejob_api.imagejob import ImageJob, Source
+    from imagejob_api.nodelimit import NodeLimit
+    from imagejob_api.pipeline import ImagePipelineSpec
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  imagejob validate -f job.yaml
+  imagejob validate -f manifests/ && kubectl apply -f manifests/
+"""
+)
+@files_option
+def validate(files: tuple[Path | Literal["-"], ...]) -> None:
+    """Check files as `kubectl apply` would, and say what they hold.
+
+    Every mistake in every file is listed with its place and its fix. Nothing is run and nothing is fetched.
+    """
+    from imagejob_api.documents import load_documents
+
+    from imagejob_cli.wording import printable
+
+    documents = load_documents(files)
+    lines = [*_objects(documents), *documents.ignored]
+    for line in lines:
+        print(printable(line))
+
+
+def _objects(documents: Documents) -> Iterator[str]:
+    for (kind, namespace, name), origin in documents.origins.items():
+        title = f"{origin}: {kind} {'/'.join(filter(None, (namespace, name)))}"
+        if kind == "ImageJob":
+            job = next(job for job in documents.jobs if (job.metadata.namespace, job.metadata.name) == (namespace, name))
+            yield f"{title}: {_job(documents, job)}"
+            yield from (f"{origin}: note: {missing}" for missing in documents.missing_limits(documents.resolve(job)))
+        elif kind == "ImagePipeline":
+            yield f"{title}: {_steps(documents.pipelines[namespace, name].spec)}"
+        else:
+            yield f"{title}: {_slots(documents.limits[name])}"
+
+
+def _job(documents: Documents, job: ImageJob) -> str:
+    parts = [_source(job.spec.source), _steps(documents.resolve(job)), f"to {job.spec.output.url}"]
+    if job.spec.suspend:
+        parts.append("suspended")
+    if job.spec.cancel:
+        parts.append("cancelled")
+    return ", ".join(parts)
+
+
+def _source(source: Source) -> str:
+    from imagejob_cli.wording import count
+
+    if source.urls is not None:
+        return count(len(source.urls), "image")
+    if source.manifest is not None:
+        return f"images listed in {source.manifest.url}"
+    if source.prefix is None:
+        raise ValueError("a validated source has one of urls, manifest and prefix")
+    return f"images below {source.prefix.url} ({source.prefix.glob})"
+
+
+def _steps(pipeline: ImagePipelineSpec) -> str:
+    steps = []
+    for step in pipeline.steps:
+        limits = ", ".join(limit.name if limit.slots == 1 else f"{limit.slots} of {limit.name}" for limit in step.limits)
+        steps.append(f"{step.name} (takes {limits})" if limits else step.name)
+    return " → ".join(steps)
+
+
+def _slots(limit: NodeLimit) -> str:
+    from imagejob_cli.wording import count
+
+    spec = limit.spec
+    slots = (
+        f"{count(spec.slots, 'slot')} on each node"
+        if spec.slots is not None
+        else f"{count(spec.slots_per_device or 1, 'slot')} for each GPU"
+    )
+    return slots if spec.active else f"{slots}, not active"
