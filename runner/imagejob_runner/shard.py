@@ -1,7 +1,7 @@
 """One shard of a job: its chunks through the pipeline, each committed once. The same code on one machine and in a pod."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from imagejob_api.pipeline import ImagePipelineSpec
@@ -58,15 +58,18 @@ class ShardRun:
         """Images whose rows were in the output before."""
         self.engine = Engine(request.pipeline, limiter=limiter, output=self._output, commit=self._commit, settings=request.settings)
 
-    async def run(self) -> None:
+    async def run(self, when_ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Returns when every chunk of the shard is in the output, or after `stop` when what was whole is.
+
+        Args:
+            when_ready: Awaited when everything is loaded, before the first image starts.
 
         Raises:
             RunnerError: The run cannot go on.
         """
         self._plan = await read_plan(self._output)
         try:
-            await self.engine.run(self._todo())
+            await self.engine.run(self._todo(), when_ready)
         finally:
             await self._write_holds()
 

@@ -7,6 +7,16 @@ from imagejob_runner.pipeline.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """A process has loaded everything and waits for `Go`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Lets a process begin."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """How far a process is; sent when something has changed, at most a few times a second.
 

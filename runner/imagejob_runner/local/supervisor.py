@@ -20,7 +20,7 @@ from imagejob_runner.local import worker
 from imagejob_runner.local.figures import RunProgress, RunResult
 from imagejob_runner.local.judgement import judge, too_many_failures
 from imagejob_runner.local.limits import LocalLimits
-from imagejob_runner.local.messages import Ended, Snapshot, Stop
+from imagejob_runner.local.messages import Ended, Go, Ready, Snapshot, Stop
 from imagejob_runner.local.tally import Tally
 from imagejob_runner.output import Summary, finalize, reopen
 from imagejob_runner.pipeline.engine import EngineSettings
@@ -66,6 +66,7 @@ class _Runner:
     key: str
     process: ForkServerProcess
     connection: Connection
+    ready: bool = False
     ended: Ended | None = None
 
 
@@ -89,6 +90,7 @@ class LocalRun:
         self._why: tuple[Phase, ExitCode, str] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event
+        self._planning: asyncio.Future[Plan]
         self._plan: Plan
 
     def run(self) -> RunResult:
@@ -121,9 +123,15 @@ class LocalRun:
             spec = spec.model_copy(update={"output": spec.output.model_copy(update={"url": self._request.output_url})})
         self._report(Phase.PLANNING)
         output = open_output(self._url)
-        self._plan = await plan_job(
-            spec, self._request.pipeline, output, name=self._request.job.metadata.name, default_shards=self._parallelism
+        self._planning = asyncio.ensure_future(
+            plan_job(spec, self._request.pipeline, output, name=self._request.job.metadata.name, default_shards=self._parallelism)
         )
+        try:
+            self._plan = await self._planning
+        except asyncio.CancelledError:
+            if self._why is None:
+                raise
+            return self._result(None)
         self._tally.total = self._plan.total
         if spec.failure_policy.retry_failed:
             await reopen(output)
@@ -191,9 +199,18 @@ class LocalRun:
             return
         if isinstance(message, Snapshot):
             self._tally.add(runner.key, message)
+        elif isinstance(message, Ready):
+            runner.ready = True
+            self._start_together()
         elif isinstance(message, Ended):
             runner.ended = message
         self._changed.set()
+
+    def _start_together(self) -> None:
+        """Lets processes begin when all that are there are ready: loading one's model must not slow down another's images."""
+        if all(runner.ready for runner in self._runners.values()):
+            for runner in self._runners.values():
+                _send(runner, Go())
 
     def _drop_reader(self, runner: _Runner) -> None:
         if not runner.connection.closed:
@@ -207,6 +224,7 @@ class LocalRun:
         for key, runner in [(key, runner) for key, runner in self._runners.items() if runner.connection.closed]:
             runner.process.join()
             del self._runners[key]
+            self._start_together()
             self._tally.ended(key, crashed=runner.ended is None)
             if runner.ended is None:
                 again += self._after_crash(runner)
@@ -238,9 +256,9 @@ class LocalRun:
     def _stop(self, phase: Phase, code: ExitCode, why: str) -> None:
         if self._why is None:
             self._why = (phase, code, why)
+        self._planning.cancel()
         for runner in self._runners.values():
-            with suppress(OSError):  # it has just ended by itself
-                runner.connection.send(Stop())
+            _send(runner, Stop())
         self._changed.set()
 
     def _kill(self) -> None:
@@ -277,7 +295,7 @@ class LocalRun:
             phase=phase,
             exit_code=code,
             message=why,
-            total=self._plan.total,
+            total=self._tally.total,
             succeeded=succeeded,
             failed=failed,
             skipped=skipped,
@@ -288,6 +306,11 @@ class LocalRun:
             limits=tally.limits(),
             errors=tally.errors,
         )
+
+
+def _send(runner: _Runner, message: Go | Stop) -> None:
+    with suppress(OSError):  # it has just ended by itself
+        runner.connection.send(message)
 
 
 def _how_it_ended(process: ForkServerProcess) -> str:

@@ -14,7 +14,7 @@ from nodelease import LeaseClient, LeaseError
 
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.exceptions import RunnerError
-from imagejob_runner.local.messages import Ended, Snapshot, Stop
+from imagejob_runner.local.messages import Ended, Go, Ready, Snapshot, Stop
 from imagejob_runner.shard import ShardRequest, ShardRun
 
 REPORT_SECONDS = 0.2
@@ -47,6 +47,7 @@ class _Worker:
         self._limits = sorted({limit.name for step in request.pipeline.steps for limit in step.limits})
         self._stopped = False
         self._reported = 0
+        self._may_go = asyncio.Event()
 
     async def run(self) -> Ended:
         loop = asyncio.get_running_loop()
@@ -59,7 +60,7 @@ class _Worker:
             loop.add_reader(self._connection.fileno(), self._on_message)
             reporter = asyncio.create_task(self._report())
             try:
-                await self._shard.run()
+                await self._shard.run(self._when_ready)
             finally:
                 reporter.cancel()
                 loop.remove_reader(self._connection.fileno())
@@ -69,6 +70,10 @@ class _Worker:
                 await asyncio.to_thread(client.close)
         return Ended(stopped=self._stopped)
 
+    async def _when_ready(self) -> None:
+        _send(self._connection, Ready())
+        await self._may_go.wait()
+
     def _on_message(self) -> None:
         try:
             message = self._connection.recv()
@@ -77,10 +82,13 @@ class _Worker:
             message = Stop()
         if isinstance(message, Stop):
             self._stop()
+        elif isinstance(message, Go):
+            self._may_go.set()
 
     def _stop(self) -> None:
         if not self._stopped:
             self._stopped = True
+            self._may_go.set()
             self._run_stop = asyncio.get_running_loop().create_task(self._shard.stop())
 
     async def _report(self) -> None:

@@ -72,7 +72,7 @@ def assemble(pipeline: ImagePipelineSpec, cpus: int, memory: Memory, threads: Th
     for place, step in enumerate(steps):
         if step.infer is not None and (place == 0 or steps[place - 1].kind != "transform"):
             # Decoding gets a stage of its own, so that it never happens under the model's slot.
-            prepare = Step(name=step.name, transform=Transform(), timeout=step.timeout)
+            prepare = Step(name=step.name, transform=Transform(), timeout=step.timeout).model_copy(update={"name": f"{step.name}.decode"})
             parts.append(_part(prepare, [prepare, *steps[place:]], cpus, memory, threads, output))
         parts.append(_part(step, steps[place:], cpus, memory, threads, output))
     gated = next((place for place, part in enumerate(parts) if part.step.limits or part.batch), 0)

@@ -28,6 +28,7 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._capacity = max(1, capacity)
         self._producers = producers
+        self._dropped = False
         self._changed = asyncio.Condition()
 
     def __len__(self) -> int:
@@ -44,9 +45,11 @@ class Channel(Generic[T]):
         return self._producers <= 0
 
     async def put(self, item: T) -> None:
-        """Adds an item, waiting for room."""
+        """Adds an item, waiting for room. After a close with `drop` it is discarded."""
         async with self._changed:
-            await self._changed.wait_for(lambda: not self.full)
+            await self._changed.wait_for(lambda: not self.full or self._dropped)
+            if self._dropped:
+                return
             self._items.append(item)
             self._changed.notify_all()
 
@@ -76,6 +79,7 @@ class Channel(Generic[T]):
         async with self._changed:
             self._producers = 0 if drop else self._producers - 1
             if drop:
+                self._dropped = True
                 self._items.clear()
             self._changed.notify_all()
 

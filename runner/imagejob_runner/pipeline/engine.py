@@ -104,8 +104,12 @@ class Engine:
     def _holding(self, limit: str, change: int) -> None:
         self.progress.holding[limit] += change
 
-    async def run(self, chunks: AsyncIterator[Todo]) -> None:
+    async def run(self, chunks: AsyncIterator[Todo], when_ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Takes the chunks through all steps; returns when all are committed, or after `stop` when what was whole is.
+
+        Args:
+            chunks: What is to be done.
+            when_ready: Awaited when everything is loaded, before the first image starts.
 
         Raises:
             RunnerError: A model cannot be loaded, or the output cannot be written.
@@ -115,6 +119,8 @@ class Engine:
             stack.callback(self._threads.shutdown, wait=True, cancel_futures=True)
             for part in self._assembly.parts:
                 await stack.enter_async_context(part.work)
+            if when_ready is not None:
+                await when_ready()
             self._build()
             try:
                 async with asyncio.TaskGroup() as group:

@@ -9,6 +9,7 @@ from imagejob_api.pipeline import Infer
 
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch import model_file
+from imagejob_runner.models.labels import IMAGENET
 from imagejob_runner.models.predictor import Predictor
 from imagejob_runner.pipeline.flight import Flight
 
@@ -67,4 +68,6 @@ def load(infer: Infer) -> Predictor:
         ModelError: It cannot be loaded, or must not be.
     """
     url = infer.model.weights or infer.model.program
-    return Predictor(infer, model_file(url) if url is not None else None, infer.model.sha256)
+    weights = model_file(url) if url is not None else None
+    labels = model_file(infer.labels) if isinstance(infer.labels, str) and infer.labels != IMAGENET else None
+    return Predictor(infer, weights, digest=None, labels=labels)
