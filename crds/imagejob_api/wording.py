@@ -145,6 +145,8 @@ class _Explainer:
                 return f"remove the quotes: {given.lower()}"
             if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?", given) and kind != "bool_type" and raw is None:
                 return f"remove the quotes: {given}"
+        if kind == "model_type" and (model := _model_at(self.model, location)) is not None:
+            return f"its fields are {', '.join(name for name, _ in _fields(model))}"
         if kind == "list_type":
             return "begin each entry on a line of its own with a dash"
         return ""

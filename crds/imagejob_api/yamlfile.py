@@ -28,6 +28,7 @@ _WORDS: Final[dict[str, float | bool | None]] = {
     **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
 }
+_EXACT: Final = 2.0**53
 _STR: Final = "tag:yaml.org,2002:str"
 _UNTAGGED: Final = "untagged"
 _SCALAR_TAGS: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "null", "timestamp"))
@@ -238,12 +239,11 @@ def _unquoted(text: str) -> str | float | bool | None:
     """A scalar without quotes, by the rules of go-yaml v2."""
     if text in _WORDS:
         return _WORDS[text]
-    digits = text.replace("_", "")
+    digits = text if text.startswith("_") else text.replace("_", "")
     if _OCTAL.fullmatch(digits):
         return int(digits, 8)
     if _INT.fullmatch(digits):
         return int(digits, 0)
-    if _FLOAT.fullmatch(digits):
-        number = float(digits)
-        return int(number) if number.is_integer() else number  # as Go writes it in JSON
+    if _FLOAT.fullmatch(digits) and math.isfinite(number := float(digits)):
+        return int(number) if number.is_integer() and abs(number) < _EXACT else number  # as Go writes it in JSON
     return text

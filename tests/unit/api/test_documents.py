@@ -13,6 +13,8 @@ from imagejob_api.exceptions import InvalidFileError, Problem
 from tests.unit.api.objects import BROKEN, VALID, Broken, Json, image_job, image_pipeline, infer, node_limit, step
 
 CALL = {"function": "m:f"}
+CHECKOUT = Path(__file__).parents[3]
+EXAMPLES = sorted(path for folder in ("examples", "bench") for path in (CHECKOUT / folder).glob("*.yaml"))
 
 
 def written(tmp_path: Path, *objects: object, name: str = "job.yaml") -> Path:
@@ -120,6 +122,13 @@ def test_what_kubectl_get_prints_can_be_applied_again(tmp_path: Path) -> None:
     assert load_documents([written(tmp_path, value)]).jobs[0].metadata.generation == 3
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_of_the_project_are_valid(path: Path) -> None:
+    documents = load_documents([path])
+    for job in documents.jobs:
+        assert documents.missing_limits(documents.resolve(job)) == []
+
+
 # --- rules between fields ---
 
 
@@ -162,7 +171,13 @@ def test_a_broken_rule_is_told_with_the_words_of_the_crd(tmp_path: Path, broken:
             "remove the quotes: 0.1",
         ),
         ("  failurePolicy: {maxFailureRate: 5}", "spec.failurePolicy.maxFailureRate", "5", "must be at most 1.0", ""),
-        ("  failurePolicy: 5", "spec.failurePolicy", "5", "must be a mapping of fields", ""),
+        (
+            "  failurePolicy: 5",
+            "spec.failurePolicy",
+            "5",
+            "must be a mapping of fields",
+            "its fields are maxFailureRate, maxFailures, backoffLimitPerShard, retryFailed",
+        ),
         ("  gpu: {sharing: devise}", "spec.gpu.sharing", '"devise"', "must be one of device, claim, none", "did you mean device?"),
         ("  gpu: {sharing: no}", "spec.gpu.sharing", "false", "must be one of device, claim, none", ""),
         (

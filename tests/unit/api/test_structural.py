@@ -13,11 +13,13 @@ from imagejob_api import crdgen
 from imagejob_api.base import ApiModel
 from imagejob_api.documents import KINDS
 from imagejob_api.schema import one_line, structural_schema
+from imagejob_api.yamlfile import read_documents
 from pydantic import ValidationError
 
 from tests.unit.api.objects import BROKEN, CHANGES, VALID, Broken, Change, Json, image_job, image_pipeline, infer, node_limit, step
 
 CRDS = {each.kind: yaml.safe_load(crdgen.definition_yaml(each)) for each in crdgen.DEFINITIONS}
+EXAMPLES = sorted(path for folder in ("examples", "bench") for path in (crdgen.CHECKOUT / folder).glob("*.yaml"))
 SCALARS = {"string", "integer", "number", "boolean"}
 WITHOUT_COUNTERPART = {"$ref", "$defs", "const", "title", "oneOf", "allOf", "not", "nullable", "examples"}
 
@@ -361,6 +363,13 @@ INVALID = {
 def test_schema_and_model_take_a_valid_object(name: str) -> None:
     assert schema_takes(VALID[name])
     assert model_takes(VALID[name])
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_schema_takes_the_examples(path: Path) -> None:
+    for document in read_documents(path.read_text()):
+        if document.value["kind"] in CRDS:
+            assert schema_takes(document.value)
 
 
 @pytest.mark.parametrize("name", INVALID)

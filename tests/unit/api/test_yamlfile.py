@@ -37,6 +37,7 @@ def failure(text: str) -> YamlError:
         ("08", 8),
         ("1e-6", 1e-6),
         ("1e3", 1000),
+        ("1e20", 1e20),
         (".5", 0.5),
         ("32.0", 32),
         # what other YAML readers turn into something else
@@ -44,6 +45,8 @@ def failure(text: str) -> YamlError:
         ("2026-05-04", "2026-05-04"),
         ("1.2.3", "1.2.3"),
         ("=", "="),
+        ("_1", "_1"),
+        ("1e400", "1e400"),
         ('"no"', "no"),
         ("'12'", "12"),
         ("!!str no", "no"),
