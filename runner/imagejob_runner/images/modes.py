@@ -96,4 +96,4 @@ def _range_of(values: np.ndarray, *, floats: bool) -> tuple[float, float]:
     for full in (1.0, float(_FULL_8), float(_FULL_16)) if floats else (float(_FULL_8), float(_FULL_16)):
         if low >= 0 and high <= full:
             return 0.0, full
-    return low, high
+    return low, max(high, low + 1)
