@@ -1,5 +1,6 @@
 """What every model of the API has in common."""
 
+import ipaddress
 import re
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -90,6 +91,14 @@ def _url_rule(schemes: tuple[str, ...]) -> Rule:
     )
 
 
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return "/" in text
+
+
 Duration = Annotated[str, Field(max_length=32), Rule(_NOT_A_DURATION, f'self.matches("{DURATION_PATTERN}")', _is_duration)]
 """A Gateway API duration (GEP-2257): ``500ms``, ``30s``, ``1h30m``. Whole numbers only."""
 
@@ -110,6 +119,17 @@ SourceUrl = Annotated[str, Field(min_length=1, max_length=4096), _url_rule(SOURC
 
 OutputUrl = Annotated[str, Field(min_length=1, max_length=4096), _url_rule(OUTPUT_SCHEMES)]
 """URL or path of a folder, or of a prefix in a bucket, that is written."""
+
+Network = Annotated[
+    str,
+    Field(max_length=64),
+    Rule(
+        message="must be a network such as 10.0.0.0/8, with no bits set after the prefix",
+        cel="isCIDR(self) && cidr(self) == cidr(self).masked()",
+        holds=_is_network,
+    ),
+]
+"""A network in CIDR form."""
 
 JsonObject = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 """A part of a pod that is passed through to Kubernetes as it is. A rule may ask whether it is there."""

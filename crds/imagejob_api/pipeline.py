@@ -1,6 +1,5 @@
 """ImagePipeline: the steps that every image goes through."""
 
-import ipaddress
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -14,31 +13,12 @@ from imagejob_api.base import (
     Duration,
     FunctionPath,
     Name,
+    Network,
     Sha256,
     SourceUrl,
     duration_seconds,
 )
 from imagejob_api.rules import ListMap, Rule, exactly_one
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text)
-    except ValueError:
-        return False
-    return "/" in text
-
-
-Network = Annotated[
-    str,
-    Field(max_length=64),
-    Rule(
-        message="must be a network such as 10.0.0.0/8, with no bits set after the prefix",
-        cel="isCIDR(self) && cidr(self) == cidr(self).masked()",
-        holds=_is_network,
-    ),
-]
-"""A network in CIDR form."""
 
 
 class Retries(ApiModel):
