@@ -2,7 +2,7 @@
 
 import time
 
-from imagejob_runner.item import ImageItem
+from imagejob_runner import ImageItem
 
 
 def download(item: ImageItem, seconds: float) -> dict[str, str]:
