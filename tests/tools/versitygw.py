@@ -41,7 +41,7 @@ def install() -> Path:
         return found
     go = shutil.which("go")
     if go is None:
-        raise ToolMissingError("the S3 tests need versitygw, and building it needs Go (https://go.dev/dl); install Go and run `make tools`")
+        raise ToolMissingError("the S3 tests need versitygw, and building it needs Go (https://go.dev/dl); install Go and run again")
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     result = subprocess.run([go, "install", MODULE], env={**os.environ, "GOBIN": str(folder)}, capture_output=True, text=True, check=False)

@@ -120,6 +120,8 @@ async def _check_files(output: OutputStore, report: VerifyReport) -> None:
     counts = {"total": summary.total, "succeeded": summary.succeeded, "failed": summary.failed, "skipped": summary.skipped}
     if counts != report.counts:
         report.add(SUMMARY_FILE, None, f"says {counts}, but the parts say {report.counts}", _RESUME)
+    if whole and summary.success and not marked:
+        report.add(SUCCESS_FILE, None, f"missing, although {SUMMARY_FILE} says that the job succeeded", _RESUME)
     if marked and not summary.within_policy:
         report.add(SUCCESS_FILE, None, f"the output is marked as a success, but {SUMMARY_FILE} says it failed", _RESUME)
     listed = 0

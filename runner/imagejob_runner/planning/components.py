@@ -12,8 +12,7 @@ from imagejob_api.pipeline import ImagePipelineSpec, Infer, Model, Step
 
 from imagejob_runner.exceptions import ModelError, RunnerError
 from imagejob_runner.fetch import model_file, sha256_of
-
-_BUILT_IN_LABELS = "imagenet-1k"
+from imagejob_runner.models.labels import IMAGENET
 
 
 async def pipeline_components(pipeline: ImagePipelineSpec) -> list[dict[str, Any]]:
@@ -45,7 +44,7 @@ async def _infer(step: str, infer: Infer) -> dict[str, Any]:
     for field in ("batchSize", "device", "threads"):
         found.pop(field, None)
     found["model"] = await _model(step, infer.model)
-    if isinstance(infer.labels, str) and infer.labels != _BUILT_IN_LABELS:
+    if isinstance(infer.labels, str) and infer.labels != IMAGENET:
         found["labels"] = {"sha256": await _digest(infer.labels, f"steps.{step}.infer.labels")}
     return found
 
