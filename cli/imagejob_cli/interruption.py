@@ -9,8 +9,8 @@ from imagejob_runner.local.supervisor import LocalRun
 
 _ORDERLY = 1
 _AT_ONCE = 2
-_ENDING = "ending: batches at work are finished and what is whole is committed. Press Ctrl-C again to end at once."
-_KILLED = "ending at once: what is committed stays."
+_ENDING = "Ending: batches at work are finished and what is whole is committed. Press Ctrl-C again to end at once."
+_KILLED = "Ending at once: what is committed stays."
 
 
 class Interruption:
@@ -38,13 +38,13 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self._planning() or self._count > _AT_ONCE:
             raise KeyboardInterrupt
         if self._count == _ORDERLY:
-            self._note(f"{signal.Signals(number).name}: {_ENDING}")
+            self._note(_ENDING)
             self._run.interrupt()
         else:
-            self._note(f"{signal.Signals(number).name}: {_KILLED}")
+            self._note(_KILLED)
             self._run.kill()
