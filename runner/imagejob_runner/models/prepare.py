@@ -19,7 +19,7 @@ _TOLERANCE: Final = 1e-5
 logger = logging.getLogger(__name__)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # tensors made in inference mode could not be parameters later
 def prepare(network: torch.nn.Module, example: torch.Tensor) -> tuple[torch.nn.Module, torch.memory_format]:
     """The quickest equivalent of `network` that works.
 
