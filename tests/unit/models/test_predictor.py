@@ -26,7 +26,7 @@ BLACK = np.zeros((SIZE, SIZE, 3), np.uint8)
 def infer(network: str = "Tiny", **changes: Any) -> Infer:  # noqa: ANN401  settings of any kind
     plain = {"size": SIZE, "normalize": {"mean": [0, 0, 0], "std": [1, 1, 1]}}
     model = {"architecture": f"tests.tools.networks:{network}", "arguments": changes.pop("arguments", {})}
-    settings = {"model": model, "preprocess": plain, "device": "cpu", "threads": 2, "outputs": {"embedding": "raw"}, **changes}
+    settings = {"model": model, "preprocess": plain, "device": "cpu", "threads": 1, "outputs": {"embedding": "raw"}, **changes}
     return Infer.model_validate(settings)
 
 

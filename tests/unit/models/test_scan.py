@@ -14,6 +14,7 @@ import torch
 from imagejob_runner.exceptions import ModelError
 from imagejob_runner.models.program import load_program
 from imagejob_runner.models.scan import scan_program
+from torch import nn
 
 from tests.tools.networks import Tiny
 
@@ -81,6 +82,24 @@ def test_what_export_writes_passes_and_works(sound: Path, tmp_path: Path) -> Non
         assert program.batch_range == (1, 64)
         images = torch.rand(3, 3, 16, 16)
         assert torch.allclose(program.network(images), Tiny().eval()(images), atol=1e-6)
+
+
+def test_ordinary_operators_pass(tmp_path: Path) -> None:
+    class Ordinary(Tiny):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            features = nn.functional.interpolate(self.first(images), size=(8, 8), mode="bilinear")
+            features = nn.functional.scaled_dot_product_attention(features, features, features)
+            with torch.no_grad():
+                mixed = torch.einsum("bchw,dc->bdhw", features, self.second.weight[:, :, 0, 0])
+            parts = mixed.reshape(images.shape[0] * 2, -1).reshape(images.shape[0], -1)
+            return self.head(parts[:, :8]) + images.shape[0] // 2
+
+    path = tmp_path / "ordinary.pt2"
+    shapes = {"images": {0: torch.export.Dim("batch", min=2, max=64)}}
+    network = Ordinary().eval()
+    torch.export.save(torch.export.export(network, (torch.zeros(2, 3, 16, 16),), dynamic_shapes=shapes), path)
+    images = torch.rand(3, 3, 16, 16)
+    assert torch.allclose(load_program(path, CPU, 16).network(images), network(images), atol=1e-5)
 
 
 @pytest.mark.parametrize("shapes", [None, {"images": {0: torch.export.Dim.AUTO}}, {"images": {0: torch.export.Dim("batch")}}])
