@@ -98,7 +98,7 @@ async def test_which_chunks_are_done(done: Make) -> None:
     assert await committed_chunks(job.output, job.plan) == {0, 1, 2}
     assert await committed_chunks(job.output, job.plan, 0) == {0, 2}
     assert await committed_chunks(job.output, job.plan, 1) == {1}
-    with pytest.raises(StorageError, match="part-00001-00003.* is not there"):
+    with pytest.raises(StorageError, match=r"part-00001-00003.* is not there"):
         await read_rows(job.output, job.plan, 1, 3)
 
 
