@@ -24,8 +24,8 @@ def prepare(network: torch.nn.Module, example: torch.Tensor) -> tuple[torch.nn.M
     """The quickest equivalent of `network` that works.
 
     Args:
-        network: A network in evaluation mode, in float32, on the CPU.
-        example: Its input, shape (batch, 3, size, size), contiguous.
+        network: A network in evaluation mode, in float32.
+        example: Its input, shape (batch, 3, size, size), contiguous, on the network's device.
 
     Returns:
         The network to use and the memory format that its input must have.
