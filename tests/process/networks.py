@@ -1,0 +1,48 @@
+"""Tiny networks for whole runs: what they see can be told from what they answer."""
+
+import torch
+
+
+class MeanColour(torch.nn.Module):
+    """Answers the mean red, green and blue of each image, each from 0 to 1 if the input is."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Shape (batch, 3, side, side) to (batch, 3)."""
+        return images.mean(dim=(2, 3))
+
+
+class FailsOnRed(MeanColour):
+    """Cannot stand a batch with a red image in it."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """As MeanColour."""
+        colours = super().forward(images)
+        if bool(((colours[:, 0] > 0.8) & (colours[:, 1] < 0.2)).any()):
+            raise RuntimeError("there is a red image in the batch")
+        return colours
+
+
+class OutOfMemory(MeanColour):
+    """Has memory for a few images at once only."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """As MeanColour."""
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError(f"{len(images)} images do not fit")
+        return super().forward(images)
+
+
+def mean_colour() -> torch.nn.Module:
+    return MeanColour()
+
+
+def fails_on_red() -> torch.nn.Module:
+    return FailsOnRed()
+
+
+def out_of_memory(most: int) -> torch.nn.Module:
+    return OutOfMemory(most)
