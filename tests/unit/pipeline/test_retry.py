@@ -25,7 +25,7 @@ class Script:
     def __init__(self, *errors: Exception) -> None:
         self.errors, self.calls = list(errors), 0
 
-    async def __call__(self, flight: Flight) -> None:
+    async def __call__(self, _: Flight) -> None:
         self.calls += 1
         if self.errors:
             raise self.errors.pop(0)

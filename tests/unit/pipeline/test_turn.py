@@ -102,9 +102,8 @@ async def test_a_wanted_slot_is_kept_for_hold_and_then_passed_on_in_one_write() 
     case.limiter.made[0].wanted.set()
     await case.turn.after_work(ready=True, behind=False)
     assert case.limiter.log == ["acquire gpu 1 7"]
-    begun = now()
-    while now() - begun < 0.06:
-        await asyncio.sleep(0)
+    async with case.turn.working():
+        await asyncio.sleep(0.06)
     await case.turn.after_work(ready=True, behind=False)
     assert case.limiter.log == ["acquire gpu 1 7", "pass on gpu"]
     assert case.turn.holding
