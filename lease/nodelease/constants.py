@@ -26,9 +26,9 @@ CLOSE_TIMEOUT_SECONDS: Final = 5.0
 RETRY_FIRST_SECONDS: Final = 0.02
 RETRY_LAST_SECONDS: Final = 1.0
 """Backoff against a store that cannot be reached."""
-CONFLICT_FIRST_SECONDS: Final = 0.0005
-CONFLICT_LAST_SECONDS: Final = 0.05
-"""Backoff after a lost compare-and-swap; the first retry is immediate."""
+CONFLICT_FIRST_SECONDS: Final = 0.001
+CONFLICT_LAST_SECONDS: Final = 0.03
+"""Backoff of requests after a lost compare-and-swap. What hands slots on is written again at once."""
 
 LIMIT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 """What a limit may be called: it becomes part of a Lease's name and of a file's name."""

@@ -166,6 +166,7 @@ class LimitSession:
         claim.operation = Operation(
             apply=lambda state: transitions.request(state, claim.waiter),
             done=lambda _state, _started: self._requested(claim),
+            urgent=False,
         )
         self.writer.submit(claim.operation)
 

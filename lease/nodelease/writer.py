@@ -38,6 +38,8 @@ class Operation:
     """The pure transition; may be applied several times, to different states."""
     done: Callable[[LeaseState, float], None] = lambda _state, _started: None
     """Told the state once it is written, or was found to need no write, and when that attempt began (CLOCK_BOOTTIME)."""
+    urgent: bool = True
+    """Whether others wait for it: after a conflict it is written again at once, where a mere request makes way first."""
     attempted: bool = False
     """Whether it may have been written."""
 
@@ -129,7 +131,7 @@ class LeaseWriter:
                 except ConflictError as error:
                     self.counters.conflicts += 1
                     conflicts += 1
-                    if conflicts > 1:
+                    if not any(operation.urgent for operation in self._pending):
                         await _backoff(conflicts, CONFLICT_FIRST_SECONDS, CONFLICT_LAST_SECONDS)
                     await self._catch_up(error.current)
                 except (LimitNotFoundError, MalformedLeaseError) as error:

@@ -13,10 +13,9 @@ from typing import Any
 
 from nodelease import exceptions
 from nodelease.clock import now
-from nodelease.codec import decode
 from nodelease.exceptions import ConflictError, LeaseError, StoreError, StoreUnavailableError
 from nodelease.local.constants import LOG_FILE, SOCKET_FILE, START_LOCK_FILE, START_RETRY_SECONDS, START_SECONDS
-from nodelease.local.wire import GarbageError, LineReader, to_line
+from nodelease.local.wire import GarbageError, LineReader, to_line, to_snapshot
 from nodelease.store import Snapshot
 
 _open: "weakref.WeakSet[ServerConnection]" = weakref.WeakSet()
@@ -107,13 +106,6 @@ class ServerConnection(asyncio.Protocol):
             answer.set_exception(_to_error(message))
         else:
             answer.set_result(message["ok"])
-
-
-def to_snapshot(message: dict[str, Any] | None) -> Snapshot | None:
-    """What a report or an answer shows; None without a limit."""
-    if message is None or message["version"] is None:
-        return None
-    return Snapshot(message["version"], decode(message["lease"]))
 
 
 def _to_error(message: dict[str, Any]) -> LeaseError:

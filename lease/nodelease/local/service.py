@@ -7,21 +7,23 @@ removing those who are gone: a connection that closes is reaped at once. Whateve
 import asyncio
 import logging
 import time
-from typing import Any
+from typing import Any, Final
 
 from nodelease import transitions
-from nodelease.codec import decode, encode
+from nodelease.codec import decode
 from nodelease.constants import LIMIT_NAME
 from nodelease.exceptions import ConflictError, LeaseError, LimitNotFoundError, MalformedLeaseError, StoreUnavailableError
 from nodelease.local.constants import GRACE_SECONDS, IDLE_SECONDS, PROTOCOL
 from nodelease.local.files import StateFiles
-from nodelease.local.wire import GarbageError, LineReader, to_line
+from nodelease.local.wire import GarbageError, LineReader, document, to_line
 from nodelease.state import LeaseState
 from nodelease.store import Snapshot
 
 logger = logging.getLogger(__name__)
 
-REAP_RETRY_SECONDS = 1.0
+REAP_RETRY_SECONDS: Final = 1.0
+ONLOOKER_SECONDS: Final = 0.05
+"""Those whom a write does not concern hear of it so much later, and of several writes at once."""
 
 
 class LeaseServer:
@@ -36,6 +38,7 @@ class LeaseServer:
         self.ended = asyncio.Event()
         self._files = files
         self._leases = files.load()
+        self._onlookers: dict[str, asyncio.TimerHandle] = {}
         self._idle_timer: asyncio.TimerHandle | None = None
         before = {_prefix(request) for lease in self._leases.values() for request in lease.state.ids}
         asyncio.get_running_loop().call_later(GRACE_SECONDS, self._reap, before)
@@ -79,37 +82,45 @@ class LeaseServer:
             raise MalformedLeaseError(f"{limit!r} is not the name of a limit")
         if limit in self._leases:
             raise ConflictError(f"limit {limit!r} exists", self._leases[limit])
-        return self._commit(limit, Snapshot(str(time.time_ns() // 1000), state), 0, by)
+        return self._commit(limit, Snapshot(str(time.time_ns() // 1000), state), None, by)
 
     def replace(self, limit: str, state: LeaseState, expected: str, by: "ClientConnection | None") -> Snapshot:
         """Write a Lease if its version is still `expected`."""
         current = self.read(limit)
         if current.version != expected:
             raise ConflictError(f"limit {limit!r} is at version {current.version}, not {expected}", current)
-        return self._commit(limit, Snapshot(str(int(expected) + 1), state), current.state.transitions, by)
+        return self._commit(limit, Snapshot(str(int(expected) + 1), state), current.state, by)
 
-    def _commit(self, limit: str, snapshot: Snapshot, last_fence: int, by: "ClientConnection | None") -> Snapshot:
+    def _commit(self, limit: str, snapshot: Snapshot, before: LeaseState | None, by: "ClientConnection | None") -> Snapshot:
+        shown = document(snapshot)
         try:
-            self._files.save(limit, snapshot)
+            self._files.save(limit, shown)
         except OSError as error:
             raise StoreUnavailableError(f"the local store cannot write its state: {error}") from error
         self._leases[limit] = snapshot
         if by is not None:
             by.knows(limit, snapshot)
-        granted = {_prefix(holder.id) for holder in snapshot.state.holders if holder.fence > last_fence}
-        line = event_line(limit, snapshot)
-        watching = [connection for connection in self.connections if limit in connection.watched]
-        for connection in watching:
-            if connection.prefix in granted:
-                connection.tell(limit, line)
-        # The rest only look on; those who were just granted a slot should be running before them.
-        asyncio.get_running_loop().call_soon(self._tell_rest, limit, watching)
+        self._tell(limit, self._concerned(before, snapshot.state), to_line({"limit": limit, **shown}))
+        # The others only look on. Waking them all at once would keep the processors from the one who was granted a slot.
+        if limit not in self._onlookers:
+            self._onlookers[limit] = asyncio.get_running_loop().call_later(ONLOOKER_SECONDS, self._tell_onlookers, limit)
         return snapshot
 
-    def _tell_rest(self, limit: str, watching: "list[ClientConnection]") -> None:
-        line = event_line(limit, self.find(limit))
-        for connection in watching:
-            connection.tell(limit, line)
+    @staticmethod
+    def _concerned(before: LeaseState | None, after: LeaseState) -> set[str]:
+        """Prefixes of the clients for whom this changes what they may do: holders, and those who do not stand there any more."""
+        removed = before.ids - after.ids if before is not None else set()
+        return {_prefix(holder.id) for holder in after.holders} | {_prefix(request) for request in removed}
+
+    def _tell(self, limit: str, prefixes: set[str], line: bytes) -> None:
+        for connection in self.connections:
+            if connection.prefix in prefixes:
+                connection.tell(limit, line)
+
+    def _tell_onlookers(self, limit: str) -> None:
+        del self._onlookers[limit]
+        prefixes = {connection.prefix for connection in self.connections}
+        self._tell(limit, prefixes, to_line({"limit": limit, **document(self._leases[limit])}))
 
     def _reap(self, prefixes: set[str]) -> None:
         gone = prefixes - {connection.prefix for connection in self.connections}
@@ -175,7 +186,9 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.resume_reading()
         for limit in self.watched:
-            self.tell(limit, event_line(limit, self._server.find(limit)))
+            snapshot = self._server.find(limit)
+            if snapshot is not None:
+                self.tell(limit, to_line({"limit": limit, **document(snapshot)}))
 
     def knows(self, limit: str, snapshot: Snapshot) -> None:
         """It wrote this state itself."""
@@ -206,7 +219,7 @@ class ClientConnection(asyncio.Protocol):
         except LeaseError as error:
             answer = {"id": number, "error": type(error).__name__, "message": str(error)}
             if isinstance(error, ConflictError) and error.current is not None:
-                answer["current"] = _document(error.current)
+                answer["current"] = document(error.current)
             return answer
 
     def _do(self, message: dict[str, Any]) -> dict[str, Any] | None:
@@ -223,11 +236,11 @@ class ClientConnection(asyncio.Protocol):
         if not isinstance(limit, str):
             raise GarbageError(f"a limit's name is a string, not {limit!r:.80}")
         if op == "read":
-            return _document(self._server.read(limit))
+            return document(self._server.read(limit))
         if op == "watch":
             found = self._server.find(limit)
             self.watched[limit] = found.version if found is not None else None
-            return _document(found) if found is not None else None
+            return document(found) if found is not None else None
         if op == "unwatch":
             self.watched.pop(limit, None)
             return None
@@ -250,15 +263,6 @@ class ClientConnection(asyncio.Protocol):
             raise GarbageError("no prefix")
         self.prefix = prefix
         return {"protocol": PROTOCOL}
-
-
-def event_line(limit: str, snapshot: Snapshot | None) -> bytes:
-    """What is reported to those who watch."""
-    return to_line({"limit": limit, **(_document(snapshot) if snapshot is not None else {"version": None, "lease": None})})
-
-
-def _document(snapshot: Snapshot) -> dict[str, Any]:
-    return {"version": snapshot.version, "lease": encode(snapshot.state)}
 
 
 def _prefix(request_id: str) -> str:

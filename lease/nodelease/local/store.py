@@ -9,8 +9,9 @@ from typing import Any
 from nodelease.codec import encode
 from nodelease.constants import RETRY_FIRST_SECONDS, RETRY_LAST_SECONDS
 from nodelease.exceptions import StoreUnavailableError
-from nodelease.local.connection import ServerConnection, connect, to_snapshot
+from nodelease.local.connection import ServerConnection, connect
 from nodelease.local.constants import PROTOCOL
+from nodelease.local.wire import to_snapshot
 from nodelease.state import LeaseState
 from nodelease.store import Observation, Snapshot
 

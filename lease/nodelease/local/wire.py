@@ -5,14 +5,16 @@ client  {"id": 1, "op": "hello", "protocol", "prefix", "pod"}      first of all;
 {"id": 3, "op": "replace", "limit", "expected", "lease"}   expected: a version, or null to create
 {"id": 4, "op": "limits"}
 server  {"id": 3, "ok": {…}} or {"id": 3, "error": <class>, "message", "current"?}
-{"limit", "version", "lease"}                              to those who watch; version and lease are null without a limit
+{"limit", "version", "lease"}                              to those who watch
 """
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
+from nodelease.codec import decode, encode
 from nodelease.local.constants import LINE_BYTES
+from nodelease.store import Snapshot
 
 
 class GarbageError(Exception):
@@ -22,6 +24,18 @@ class GarbageError(Exception):
 def to_line(message: dict[str, Any]) -> bytes:
     """A message as it is sent."""
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def document(snapshot: Snapshot) -> dict[str, Any]:
+    """A Lease as answers, reports and files show it."""
+    return {"version": snapshot.version, "lease": encode(snapshot.state)}
+
+
+def to_snapshot(message: dict[str, Any] | None) -> Snapshot | None:
+    """What a report or an answer shows; None without a limit."""
+    if message is None or message["version"] is None:
+        return None
+    return Snapshot(message["version"], decode(message["lease"]))
 
 
 class LineReader:
