@@ -19,9 +19,8 @@ from imagejob_runner.process import cpu_count
 _DTYPES: Final = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
 _EXAMPLES: Final = 2
 _CPU_IMAGES: Final = 4
-"""Images in one forward pass for each two CPU threads. On a CPU small passes are as quick as large ones, or quicker since activations stay
-in the caches and below the size at which the allocator returns memory to the kernel after each layer; and they need a fraction of the
-memory."""
+"""Images in one forward pass for each CPU thread. On a CPU small passes are as quick as large ones, since activations stay in the caches
+and below the size at which the allocator returns memory to the kernel after each layer; and they need a fraction of the memory."""
 
 
 class Network:
@@ -51,7 +50,7 @@ class Network:
         else:
             self._autocast = self._dtype is not torch.float32
             self._module, self._layout, (smallest, largest) = self._exported(infer, path)
-        best = infer.batch_size if self.device.type != "cpu" else max(_CPU_IMAGES, _CPU_IMAGES * self._threads // 2)
+        best = infer.batch_size if self.device.type != "cpu" else _CPU_IMAGES * self._threads
         self.smallest = smallest
         """Fewest images that the model takes at once."""
         self.best_batch = max(smallest, min(infer.batch_size, best, largest or infer.batch_size))
