@@ -22,6 +22,7 @@ from imagejob_runner.pipeline.assembly import Part, assemble
 from imagejob_runner.pipeline.budget import Budget
 from imagejob_runner.pipeline.channel import Channel
 from imagejob_runner.pipeline.flight import ChunkInFlight, Flight, Ledger, Todo
+from imagejob_runner.pipeline.patience import Patience
 from imagejob_runner.pipeline.progress import Progress
 from imagejob_runner.pipeline.stages import BatchStage, ImageStage, Stage
 from imagejob_runner.pipeline.turn import Limiter, Turn, now
@@ -77,6 +78,7 @@ class Engine:
         self._boot = boot_id()
         self._stages: list[Stage[Any]] = []
         self._preparing: list[asyncio.Task[None]] = []
+        self._patience = Patience()
         self._stopping = False
         self._assembly = assemble(pipeline, settings.cpus, self._memory, self._threads, output)
 
@@ -124,18 +126,24 @@ class Engine:
             self._build()
             try:
                 async with asyncio.TaskGroup() as group:
-                    for place, stage in enumerate(self._stages):
-                        for number in range(stage.concurrency):
-                            task = group.create_task(stage.work(), name=f"{stage.name}-{number}")
-                            if place < self._assembly.gated:
-                                self._preparing.append(task)
-                    self._preparing.append(group.create_task(self._feed(chunks, group), name="feeder"))
-                    if self._assembly.gated > 0:
-                        self._preparing.append(group.create_task(self._gatekeeper(group), name="gate"))
-                    if self._stopping:
-                        await self._stop()
+                    group.create_task(self._ledger.commit_chunks(), name="commit")
+                    await self._run_stages(chunks)
+                    await self._ledger.close()
             except ExceptionGroup as errors:
                 raise _first(errors) from errors
+
+    async def _run_stages(self, chunks: AsyncIterator[Todo]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for place, stage in enumerate(self._stages):
+                for number in range(stage.concurrency):
+                    task = group.create_task(stage.work(), name=f"{stage.name}-{number}")
+                    if place < self._assembly.gated:
+                        self._preparing.append(task)
+            self._preparing.append(group.create_task(self._feed(chunks, group), name="feeder"))
+            if self._assembly.gated > 0:
+                self._preparing.append(group.create_task(self._gatekeeper(group), name="gate"))
+            if self._stopping:
+                await self._stop()
 
     def _build(self) -> None:
         inbox: Channel[Flight] = Channel(self._assembly.window)
@@ -167,6 +175,7 @@ class Engine:
             progress=self.progress,
             concurrency=part.concurrency,
             turn=self._turn_of(part.step),
+            patience=self._patience,
         )
 
     async def _feed(self, chunks: AsyncIterator[Todo], group: asyncio.TaskGroup) -> None:
@@ -237,6 +246,7 @@ class Engine:
         await self._ledger.stop()
         for task in self._preparing:
             task.cancel()
+        self._patience.end()
         await self._gate_exit.close(drop=True)
 
 

@@ -50,7 +50,6 @@ class ChunkInFlight:
         remaining: Images that have not ended.
         replaces: Whether the chunk stands in the output and is written anew.
         admitted: Images let through the gate.
-        committed: Whether the rows are in the output.
     """
 
     sequence: int
@@ -59,7 +58,6 @@ class ChunkInFlight:
     remaining: int
     replaces: bool = False
     admitted: int = 0
-    committed: bool = False
 
 
 @dataclass(slots=True)
@@ -85,16 +83,14 @@ Commit = Callable[[ChunkInFlight], Awaitable[None]]
 
 
 class Ledger:
-    """Knows which images have ended, commits whole chunks in order, and keeps the gate.
+    """Knows which images have ended, commits whole chunks, and keeps the gate.
 
     The gate stands before the first step that computes under a limit or on the model. It lets a chunk through only when everything
-    before it has
-    gone through every step, and beyond `ahead` images only when everything before it is committed. So what is computed and not yet
-    committed is one
-    chunk, which is all that a crash can cost, while the next batch need not wait for the write.
+    before it has gone through every step, and beyond `ahead` images only when everything before it is committed. So what is computed
+    and not yet committed is one chunk, which is all that a crash can cost, while the next batch need not wait for the write.
 
     Args:
-        commit: Writes a whole chunk; called for one chunk at a time, in order.
+        commit: Writes a whole chunk; called for one chunk at a time.
         ahead: Images of the next chunk let through while the last one is being written.
     """
 
@@ -104,6 +100,7 @@ class Ledger:
         self._open: dict[int, ChunkInFlight] = {}
         self._changed = asyncio.Condition()
         self._stopped = False
+        self._closed = False
 
     def open(self, chunk: ChunkInFlight) -> None:
         """A chunk is taken up."""
@@ -118,28 +115,42 @@ class Ledger:
             flight.chunk.admitted += 1
             return True
 
-    async def finish(self, flight: Flight, error: ImageError | SkipImage | None = None) -> bool:
-        """Records the end of an image; commits its chunk when that was the last. True if the chunk was committed."""
+    async def finish(self, flight: Flight, error: ImageError | SkipImage | None = None) -> None:
+        """Records the end of an image. It never waits for a write: the workers of a step must stay free for images of older chunks."""
         chunk = flight.chunk
         chunk.rows[flight.position] = row_of(flight.item, error, flight.attempts)
         chunk.remaining -= 1
-        if chunk.remaining:
-            return False
+        if chunk.remaining == 0:
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def commit_chunks(self) -> None:
+        """Commits each chunk when it is whole; returns after `close` when there is no whole one left."""
+        while (chunk := await self._next_whole()) is not None:
+            await self._commit(chunk)
+            async with self._changed:
+                del self._open[chunk.sequence]
+                self._changed.notify_all()
+
+    async def close(self) -> None:
+        """No image ends any more."""
         async with self._changed:
+            self._closed = True
             self._changed.notify_all()
-            await self._changed.wait_for(lambda: all(other.committed or other.sequence >= chunk.sequence for other in self._open.values()))
-        await self._commit(chunk)
-        async with self._changed:
-            chunk.committed = True
-            del self._open[chunk.sequence]
-            self._changed.notify_all()
-        return True
 
     async def stop(self) -> None:
         """Nothing passes the gate any more."""
         async with self._changed:
             self._stopped = True
             self._changed.notify_all()
+
+    async def _next_whole(self) -> ChunkInFlight | None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._closed or self._whole() is not None)
+            return self._whole()
+
+    def _whole(self) -> ChunkInFlight | None:
+        return next((chunk for chunk in self._open.values() if chunk.remaining == 0), None)
 
     def _may_pass(self, chunk: ChunkInFlight) -> bool:
         older = [other for other in self._open.values() if other.sequence < chunk.sequence]

@@ -21,12 +21,12 @@ async def attempt(
     *,
     before: Callable[[], Awaitable[None]] | None = None,
     between: Callable[[], Awaitable[None]] | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Runs `work` on an image until it succeeds or another attempt would not help.
 
     The wait before attempt n is drawn from ``[0, min(maxBackoff, backoff * 2**(n-2))]`` ("full jitter"), or is what the other side asked
-    for
-    (Retry-After), bounded by two minutes. `flight.attempts` tells how many there were.
+    for (Retry-After), bounded by two minutes. `flight.attempts` tells how many there were.
 
     Args:
         step: Tells timeout and retries.
@@ -34,6 +34,7 @@ async def attempt(
         work: One attempt.
         before: Awaited before each attempt, outside its timeout: waiting for a slot is no part of the work.
         between: Awaited before each pause: a slot is not kept through one.
+        sleep: What pauses.
 
     Raises:
         ImageError: The last attempt failed.
@@ -63,4 +64,4 @@ async def attempt(
         pause = random.uniform(0, min(most, base * 2 ** (flight.attempts - 1)))  # noqa: S311  spreads load, hides nothing
         if error.retry_after is not None:
             pause = min(max(pause, error.retry_after), MAX_RETRY_AFTER_SECONDS)
-        await asyncio.sleep(pause)
+        await sleep(pause)

@@ -9,6 +9,7 @@ from imagejob_api.pipeline import Step
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.pipeline.channel import Channel, ChannelClosed
 from imagejob_runner.pipeline.flight import Flight
+from imagejob_runner.pipeline.patience import Patience
 from imagejob_runner.pipeline.progress import Progress
 from imagejob_runner.pipeline.retry import attempt
 from imagejob_runner.pipeline.turn import Turn, now
@@ -47,6 +48,7 @@ class Stage(Generic[W]):
         progress: Counts.
         concurrency: Number of workers.
         turn: Makes a worker's turn on the step's limits; None for a step without limits.
+        patience: What waits for slots and before attempts go through, so that a stop ends them.
     """
 
     def __init__(
@@ -60,12 +62,13 @@ class Stage(Generic[W]):
         progress: Progress,
         concurrency: int,
         turn: Callable[[], Turn] | None,
+        patience: Patience,
     ) -> None:
         self.name, self._definition, self._work = step.name, step, work
         self.inbox, self._outbox = inbox, outbox
         self._finish, self._progress = finish, progress
         self.concurrency = concurrency
-        self._make_turn = turn
+        self._make_turn, self._patience = turn, patience
         self._prepare()
 
     def _prepare(self) -> None:
@@ -78,7 +81,7 @@ class Stage(Generic[W]):
             while await self._ready(turn):
                 await self._step(turn)
                 if turn is not None:
-                    await turn.after_work(ready=self._has_unit(), behind=self._behind())
+                    await self._patience.wait(turn.after_work(ready=self._has_unit(), behind=self._behind()))
         finally:
             try:
                 if turn is not None:
@@ -144,8 +147,9 @@ class ImageStage(Stage[Work]):
                 self._definition,
                 flight,
                 self._timed if turn is None else lambda flight: self._under(turn, flight),
-                before=turn.enter if turn else None,
+                before=(lambda: self._patience.wait(turn.enter())) if turn else None,
                 between=turn.leave if turn else None,
+                sleep=self._patience.sleep,
             )
         except (ImageError, SkipImage) as raised:
             error = raised
@@ -187,7 +191,7 @@ class BatchStage(Stage[BatchWork]):
         if self._progress.first_start is None:
             self._progress.first_start = now()
         if turn is not None:
-            await turn.enter()
+            await self._patience.wait(turn.enter())
             batch += await self.inbox.take(self._work.batch_size - len(batch))
         begun = now()
         if turn is not None:

@@ -1,7 +1,6 @@
 import asyncio
 
 import pytest
-
 from imagejob_runner.pipeline.channel import Channel, ChannelClosed
 
 

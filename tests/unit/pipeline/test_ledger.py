@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, SkipImage
@@ -10,11 +12,13 @@ class Book:
     """Commits that a test lets through one by one."""
 
     def __init__(self) -> None:
+        self.begun: list[int] = []
         self.written: list[ChunkInFlight] = []
         self.may_write = asyncio.Event()
         self.may_write.set()
 
     async def commit(self, chunk: ChunkInFlight) -> None:
+        self.begun.append(chunk.sequence)
         await self.may_write.wait()
         self.written.append(chunk)
 
@@ -25,6 +29,17 @@ def chunk_of(ledger: Ledger, sequence: int, size: int) -> list[Flight]:
     return [Flight(ImageItem(f"{sequence}-{place}", "file:///x"), chunk, place) for place in range(size)]
 
 
+@asynccontextmanager
+async def open_ledger(book: Book, ahead: int) -> AsyncIterator[Ledger]:
+    ledger = Ledger(book.commit, ahead)
+    commits = asyncio.create_task(ledger.commit_chunks())
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+        await commits
+
+
 async def settled() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
@@ -32,12 +47,13 @@ async def settled() -> None:
 
 async def test_rows_stand_in_the_order_of_the_inputs_whatever_order_they_end_in() -> None:
     book = Book()
-    ledger = Ledger(book.commit, ahead=1)
-    first, second, third = chunk_of(ledger, 1, 3)
-    await ledger.finish(third, SkipImage("not today"))
-    await ledger.finish(first)
-    assert book.written == []
-    await ledger.finish(second, ImageError(ErrorCode.NOT_FOUND, "gone"))
+    async with open_ledger(book, ahead=1) as ledger:
+        first, second, third = chunk_of(ledger, 1, 3)
+        await ledger.finish(third, SkipImage("not today"))
+        await ledger.finish(first)
+        await settled()
+        assert book.written == []
+        await ledger.finish(second, ImageError(ErrorCode.NOT_FOUND, "gone"))
     (chunk,) = book.written
     assert [row["id"] for row in chunk.rows if row] == ["1-0", "1-1", "1-2"]
     assert [row["status"] for row in chunk.rows if row] == ["ok", "failed", "skipped"]
@@ -46,33 +62,41 @@ async def test_rows_stand_in_the_order_of_the_inputs_whatever_order_they_end_in(
 
 async def test_the_next_chunk_waits_at_the_gate_until_every_image_of_the_last_has_ended() -> None:
     book = Book()
-    ledger = Ledger(book.commit, ahead=2)
-    old, young = chunk_of(ledger, 1, 2), chunk_of(ledger, 2, 3)
-    assert await ledger.admit(old[0])
-    waiting = [asyncio.create_task(ledger.admit(flight)) for flight in young]
-    await ledger.finish(old[0])
-    await settled()
-    assert not any(task.done() for task in waiting)
+    async with open_ledger(book, ahead=2) as ledger:
+        old, young = chunk_of(ledger, 1, 2), chunk_of(ledger, 2, 3)
+        assert await ledger.admit(old[0])
+        waiting = [asyncio.create_task(ledger.admit(flight)) for flight in young]
+        await ledger.finish(old[0])
+        await settled()
+        assert not any(task.done() for task in waiting)
 
-    book.may_write.clear()
-    last = asyncio.create_task(ledger.finish(old[1]))
-    await settled()
-    assert [task.done() for task in waiting] == [True, True, False], "while the write is under way, only `ahead` may pass"
-    book.may_write.set()
-    await last
-    assert all(await asyncio.gather(*waiting))
+        book.may_write.clear()
+        await ledger.finish(old[1])
+        await settled()
+        assert [task.done() for task in waiting] == [True, True, False], "while the write is under way, only `ahead` may pass"
+        book.may_write.set()
+        assert all(await asyncio.gather(*waiting))
 
 
-async def test_chunks_are_committed_in_order() -> None:
+async def test_the_end_of_an_image_does_not_wait_for_a_write_and_one_chunk_is_written_at_a_time() -> None:
     book = Book()
-    ledger = Ledger(book.commit, ahead=9)
-    (old,), (young,) = chunk_of(ledger, 1, 1), chunk_of(ledger, 2, 1)
-    early = asyncio.create_task(ledger.finish(young))
-    await settled()
-    assert book.written == []
-    await ledger.finish(old)
-    await early
-    assert [chunk.sequence for chunk in book.written] == [1, 2]
+    book.may_write.clear()
+    async with open_ledger(book, ahead=9) as ledger:
+        for sequence in (1, 2, 3):
+            (flight,) = chunk_of(ledger, sequence, 1)
+            await asyncio.wait_for(ledger.finish(flight), 5)
+        await settled()
+        assert (book.begun, book.written) == ([1], [])
+        book.may_write.set()
+    assert [chunk.sequence for chunk in book.written] == [1, 2, 3], "oldest first, and all that is whole before the end"
+
+
+async def test_a_young_chunk_that_is_whole_does_not_wait_for_an_old_one_that_is_not() -> None:
+    book = Book()
+    async with open_ledger(book, ahead=9) as ledger:
+        _, (young,) = chunk_of(ledger, 1, 1), chunk_of(ledger, 2, 1)
+        await ledger.finish(young)
+    assert [chunk.sequence for chunk in book.written] == [2]
 
 
 async def test_after_stop_nothing_passes_the_gate() -> None:
