@@ -1,0 +1,124 @@
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nodelease import transitions
+from nodelease.codec import decode, encode, stamp
+from nodelease.exceptions import MalformedLeaseError
+from nodelease.state import Holder, LeaseState, Waiter
+
+from tests.unit.lease.model import Lease
+
+STATE = LeaseState(
+    slots=3,
+    duration_seconds=30,
+    holders=(Holder("a-1", "team-a/classify-0", 7, 2, (0, 2)), Holder("b-1", "team-b/embed-1", 8, 0, (1,))),
+    queue=(Waiter("c-1", "team-c/x", 5, 2), Waiter("d-1", "team-d/y")),
+    transitions=8,
+    acquire_time="2026-01-02T03:04:05.000006Z",
+    renew_time="2026-01-02T03:04:06.000007Z",
+)
+
+
+def test_the_form_is_that_of_the_contract() -> None:
+    lease = encode(STATE)
+    annotations = lease["metadata"]["annotations"]
+    assert {name: json.loads(text) for name, text in annotations.items()} == {
+        "imagejob.dev/slots": 3,
+        "imagejob.dev/holders": [
+            {"slot": 0, "id": "a-1", "pod": "team-a/classify-0", "fence": 7, "beat": 2},
+            {"slot": 2, "id": "a-1", "pod": "team-a/classify-0", "fence": 7, "beat": 2},
+            {"slot": 1, "id": "b-1", "pod": "team-b/embed-1", "fence": 8, "beat": 0},
+        ],
+        "imagejob.dev/queue": [
+            {"id": "c-1", "pod": "team-c/x", "priority": 5, "slots": 2},
+            {"id": "d-1", "pod": "team-d/y", "priority": 0},
+        ],
+    }
+    assert annotations["imagejob.dev/slots"] == "3"
+    assert lease["spec"] == {
+        "holderIdentity": "team-a/classify-0,team-b/embed-1",
+        "leaseDurationSeconds": 30,
+        "leaseTransitions": 8,
+        "acquireTime": "2026-01-02T03:04:05.000006Z",
+        "renewTime": "2026-01-02T03:04:06.000007Z",
+    }
+
+
+def test_an_inactive_limit_without_holders() -> None:
+    lease = encode(LeaseState(slots=1, active=False))
+    assert lease["metadata"]["annotations"]["imagejob.dev/active"] == "false"
+    assert "holderIdentity" not in lease["spec"]
+    assert decode(lease) == LeaseState(slots=1, active=False)
+
+
+def test_what_an_operator_creates_is_enough() -> None:
+    assert decode({"metadata": {"name": "node-1", "annotations": {"imagejob.dev/slots": "2"}}, "spec": {}}) == LeaseState(slots=2)
+
+
+@given(seed=st.integers(0, 1 << 32), steps=st.integers(0, 80))
+def test_every_reachable_state_survives_the_way_through_a_lease(seed: int, steps: int) -> None:
+    lease, rng = Lease(transitions, 2), random.Random(seed)
+    for _ in range(steps):
+        lease.random_step(rng)
+    assert decode(json.loads(json.dumps(encode(lease.state)))) == lease.state
+
+
+def broken(annotations: dict[str, object] | None = None, **spec: object) -> dict[str, Any]:
+    lease = encode(STATE)
+    lease["metadata"]["annotations"].update(annotations or {})
+    lease["spec"].update(spec)
+    return lease
+
+
+HOLDER = {"slot": 0, "id": "a", "pod": "p", "fence": 1, "beat": 0}
+WAITER = {"id": "w", "pod": "p", "priority": 0}
+
+
+@pytest.mark.parametrize(
+    ("lease", "message"),
+    [
+        ("text", "the Lease must be an object"),
+        ({"spec": {}}, "metadata must be an object"),
+        ({"metadata": {}, "spec": {}}, "metadata.annotations must be an object"),
+        ({"metadata": {"annotations": {}}, "spec": {}}, "annotation imagejob.dev/slots must be a whole number in quotes"),
+        (broken({"imagejob.dev/slots": 3}), "imagejob.dev/slots must be a whole number in quotes"),
+        (broken({"imagejob.dev/slots": "-1"}), "imagejob.dev/slots"),
+        (broken({"imagejob.dev/active": "no"}), 'imagejob.dev/active must be "true" or "false"'),
+        (broken({"imagejob.dev/holders": "[{"}), "imagejob.dev/holders must be JSON"),
+        (broken({"imagejob.dev/holders": "[" * 100_000}), "imagejob.dev/holders must be JSON"),
+        (broken({"imagejob.dev/holders": "{}"}), "imagejob.dev/holders must be a list"),
+        (broken({"imagejob.dev/holders": "[1]"}), r"imagejob.dev/holders\[0\] must be an object"),
+        (broken({"imagejob.dev/holders": json.dumps([HOLDER | {"slot": True}])}), r"\[0\].slot must be a whole number"),
+        (broken({"imagejob.dev/holders": json.dumps([HOLDER | {"fence": 0}])}), r"\[0\].fence must be at least 1"),
+        (broken({"imagejob.dev/holders": json.dumps([HOLDER, HOLDER | {"slot": 1, "beat": 1}])}), "equal to the other entries"),
+        (broken({"imagejob.dev/holders": json.dumps([HOLDER, HOLDER | {"id": "b", "fence": 2}])}), "gives a slot to two"),
+        (broken({"imagejob.dev/holders": json.dumps([HOLDER, HOLDER | {"id": "b", "slot": 1}])}), "must be unique"),
+        (broken({"imagejob.dev/holders": json.dumps([HOLDER | {"fence": 9}])}), "at most spec.leaseTransitions, 8"),
+        (broken({"imagejob.dev/queue": json.dumps([WAITER | {"slots": 0}])}), r"\[0\].slots must be at least 1"),
+        (broken({"imagejob.dev/queue": json.dumps([WAITER | {"pod": None}])}), r"\[0\].pod must be a string"),
+        (broken({"imagejob.dev/queue": json.dumps([WAITER, WAITER])}), "stands twice"),
+        (broken({"imagejob.dev/queue": json.dumps([WAITER, WAITER | {"id": "v", "priority": 1}])}), "in order of priority"),
+        (broken(leaseDurationSeconds=0), "spec.leaseDurationSeconds must be at least 1"),
+        (broken(leaseTransitions="8"), "spec.leaseTransitions must be a whole number"),
+        (broken(acquireTime=8), "spec.acquireTime must be a string"),
+    ],
+)
+def test_a_malformed_lease_is_named(lease: object, message: str) -> None:
+    with pytest.raises(MalformedLeaseError, match=message):
+        decode(lease)
+
+
+def test_times_are_those_of_the_newest_grant_and_renewal() -> None:
+    empty = LeaseState(slots=2)
+    granted = stamp(empty, transitions.request(empty, Waiter("a", "p")))
+    assert granted.acquire_time is not None
+    assert granted.acquire_time == granted.renew_time
+    renewed = stamp(granted, transitions.renew(granted, "a", 1))
+    assert renewed.acquire_time == granted.acquire_time
+    assert renewed.renew_time is not None
+    assert renewed.renew_time > granted.acquire_time
+    assert stamp(renewed, transitions.release(renewed, "a")).renew_time == renewed.renew_time

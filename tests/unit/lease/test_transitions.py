@@ -1,0 +1,99 @@
+"""The cases that explain the contract, one by one; `test_properties` shows that there are no others."""
+
+from nodelease import transitions as t
+from nodelease.state import LeaseState, Waiter
+
+
+def lease(slots: int, *waiters: Waiter) -> LeaseState:
+    state = LeaseState(slots=slots)
+    for waiter in waiters:
+        state = t.request(state, waiter)
+    return state
+
+
+def held(state: LeaseState) -> dict[str, tuple[int, ...]]:
+    return {holder.id: holder.slots for holder in state.holders}
+
+
+A, B, C = Waiter("a", "pod-a"), Waiter("b", "pod-b"), Waiter("c", "pod-c")
+URGENT = Waiter("u", "pod-u", priority=1)
+LARGE = Waiter("l", "pod-l", slots=2)
+
+
+def test_a_release_grants_in_the_same_write() -> None:
+    state = t.release(lease(1, A, B), "a")
+    assert held(state) == {"b": (0,)}
+    assert state.holders[0].fence == 2
+
+
+def test_a_yield_is_one_write_and_a_new_fence() -> None:
+    state = t.yield_(lease(1, A, B), A, 1)
+    assert held(state) == {"b": (0,)}
+    assert state.queue == (A,)
+
+
+def test_a_yield_with_nobody_waiting_is_no_write() -> None:
+    state = lease(1, A)
+    assert t.yield_(state, A, 1) is state
+
+
+def test_a_yield_does_not_give_way_to_lower_priority_but_is_contended() -> None:
+    state = lease(1, URGENT, A)
+    assert t.yield_(state, URGENT, 1) is state
+    assert state.contended("u")
+
+
+def test_higher_priority_goes_first() -> None:
+    state = t.release(lease(1, A, B, URGENT), "a")
+    assert held(state) == {"u": (0,)}
+
+
+def test_several_slots_are_granted_at_once_and_hold_up_the_rest() -> None:
+    state = t.release(lease(2, A, B, LARGE, C), "a")
+    assert held(state) == {"b": (1,)}, "c would fit, but the large request is first"
+    assert held(t.release(state, "b")) == {"l": (0, 1)}
+
+
+def test_a_request_larger_than_the_limit_is_passed_over_until_it_fits() -> None:
+    state = lease(1, LARGE, A)
+    assert held(state) == {"a": (0,)}
+    assert not state.contended("a"), "nobody who could be granted waits"
+    state = t.release(t.resize(state, slots=2), "a")
+    assert held(state) == {"l": (0, 1)}
+
+
+def test_a_shrunk_limit_drains() -> None:
+    state = t.resize(lease(3, A, B, C, URGENT), slots=1)
+    assert held(state) == {"a": (0,), "b": (1,), "c": (2,)}
+    state = t.release(state, "a")
+    assert held(state) == {"b": (1,), "c": (2,)}, "two still use the resource"
+    assert state.contended("c")
+    state = t.yield_(t.release(state, "b"), C, 3)
+    assert held(state) == {"u": (0,)}
+    assert state.queue == (C,)
+
+
+def test_a_drained_holder_yields_even_with_nobody_waiting() -> None:
+    state = t.resize(lease(2, A, B), slots=1)
+    assert not state.contended("a")
+    assert state.contended("b")
+    assert held(t.yield_(state, B, 2)) == {"a": (0,)}
+
+
+def test_an_inactive_limit_grants_nothing_and_drains() -> None:
+    state = t.resize(lease(1, A), active=False)
+    assert held(t.request(state, B)) == {"a": (0,)}
+    state = t.yield_(state, A, 1)
+    assert held(state) == {}
+    assert held(t.resize(state, active=True)) == {"a": (0,)}
+
+
+def test_a_growing_limit_grants_at_once() -> None:
+    assert held(t.resize(lease(1, A, B), slots=2)) == {"a": (0,), "b": (1,)}
+
+
+def test_expiry_spares_a_holder_that_has_renewed() -> None:
+    state = lease(1, A, B)
+    renewed = t.renew(state, "a", 1)
+    assert t.expire(renewed, "a", 1, 0) is renewed
+    assert held(t.expire(renewed, "a", 1, 1)) == {"b": (0,)}
