@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import inspect
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -12,6 +13,7 @@ from imagejob_api.pipeline import Call
 
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError, RunnerError, SkipImage
+from imagejob_runner.item import ImageItem
 from imagejob_runner.output import check_json
 from imagejob_runner.pipeline.flight import Flight
 from imagejob_runner.pipeline.works.base import PlainWork
@@ -21,8 +23,7 @@ class CallWork(PlainWork):
     """Calls the user's function.
 
     A sync function runs in a thread and cannot be interrupted: at its timeout the image fails, and the worker (with its slot) goes on
-    only when the
-    function has returned.
+    only when the function has returned.
     """
 
     def __init__(self, name: str, call: Call, *, concurrency: int) -> None:
@@ -35,29 +36,61 @@ class CallWork(PlainWork):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, flight: Flight) -> None:
-        """Calls the function and stores what it returns under the step's name."""
+        """Calls the function and stores what it returns under the step's name. What a failed call has written is taken back."""
+        item, before = flight.item, dict(flight.item.outputs)
         try:
-            if self._is_async:
-                answer = await self._function(flight.item, **self._call.arguments)
-            else:
-                answer = await self._in_thread(flight)
-        except (ImageError, SkipImage, RunnerError, asyncio.CancelledError):
+            answer = await self._called(item)
+            if answer is not None:
+                item.outputs[self._name] = answer
+            # The function may have written into the outputs by itself, too.
+            check_json(item.outputs, f"what {self._call.function} returned: outputs")
+        except BaseException:
+            item.outputs = before if _is_json(before) else {}
             raise
-        except Exception as error:
-            raise ImageError(ErrorCode.CALL_FAILED, f"{self._call.function}: {type(error).__name__}: {error}", retryable=True) from error
         if answer is not None:
-            flight.item.outputs[self._name] = answer
-        # The function may have written into the outputs by itself, too.
-        check_json(flight.item.outputs, f"what {self._call.function} returned: outputs")
+            # Of its own: a function may return the same object for each image, and change it.
+            item.outputs[self._name] = json.loads(json.dumps(answer))
 
-    async def _in_thread(self, flight: Flight) -> Any:  # noqa: ANN401  whatever the user's function returns
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._threads, lambda: self._function(flight.item, **self._call.arguments))
+    async def _called(self, item: ImageItem) -> Any:  # noqa: ANN401  whatever the user's function returns
+        try:
+            answer = self._function(item, **self._call.arguments) if self._is_async else await self._in_thread(item)
+            return await answer if inspect.isawaitable(answer) else answer
+        except (ImageError, SkipImage, RunnerError):
+            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody has cancelled this worker: something that the function waited for was.
+            raise self._failure(error) from error
+        except (Exception, SystemExit) as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: BaseException) -> ImageError:
+        return ImageError(ErrorCode.CALL_FAILED, f"{self._call.function}: {type(error).__name__}: {error}", retryable=True)
+
+    async def _in_thread(self, item: ImageItem) -> Any:  # noqa: ANN401  whatever the user's function returns
+        def call() -> Any:  # noqa: ANN401  as above
+            try:
+                return self._function(item, **self._call.arguments)
+            except StopIteration as error:
+                # A future cannot carry it, and the image would wait for ever.
+                raise RuntimeError("StopIteration") from error
+
+        future = asyncio.get_running_loop().run_in_executor(self._threads, call)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await asyncio.wait([future])
             raise
+
+
+def _is_json(value: object) -> bool:
+    try:
+        check_json(value, "")
+    except ImageError:
+        return False
+    return True
 
 
 def import_function(call: Call) -> Callable[..., Any]:
