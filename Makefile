@@ -55,8 +55,8 @@ distclean: clean ## Remove the virtual environment too
 # The virtual environment. A stamp is newer than pyproject.toml when what it names is installed.
 
 $(VENV)/created.stamp:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "imagejob needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>&1 || true)"; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "imagejob needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>/dev/null || echo not there)"; \
 	  echo "Install one, then name it, as in: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; } >&2
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@

@@ -114,7 +114,7 @@ async def _waiting_reason(client: LeaseClient, limit: str) -> str:
     reason = client.waiting_reason(limit) or f"limit {limit!r} is in use"
     if limit in await asyncio.to_thread(client.limits):
         return reason
-    return f"{reason}. Make it with: imagejob lease define {limit} --slots N"
+    return f"{reason}, or: imagejob lease define {limit} --slots N"
 
 
 async def _run(client: LeaseClient, order: Order, holding: Holding, signals: PassedSignals) -> int:

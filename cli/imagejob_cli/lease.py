@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -120,13 +120,13 @@ Examples:
 @click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
 def status(limit: str | None, *, as_json: bool, watch: bool) -> None:
     """Show who holds the limits of this machine, and who waits: all limits, or LIMIT."""
+    from imagejob_cli.consoles import output_console
+
     with _client() as client:
-        if watch and not as_json:
+        if watch and not as_json and output_console().is_terminal:
             _watch(client, limit)
-            return
         while True:
-            names = [limit] if limit else client.limits()
-            _print_states(client, names, as_json=as_json)
+            _print_states(client, [limit] if limit else client.limits(), as_json=as_json)
             if not watch:
                 return
             time.sleep(WATCH_SECONDS)
@@ -153,7 +153,7 @@ def _print_states(client: LeaseClient, names: list[str], *, as_json: bool = Fals
         output_console().print(limit_table(states))
 
 
-def _watch(client: LeaseClient, limit: str | None) -> None:
+def _watch(client: LeaseClient, limit: str | None) -> NoReturn:
     from rich.live import Live
 
     from imagejob_cli.consoles import output_console
