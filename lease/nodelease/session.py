@@ -121,6 +121,10 @@ class LimitSession:
             self.writer.submit(Operation(lambda state: transitions.reap(state, ids)))
         if self.writer.snapshot is not None:
             await asyncio.wait({asyncio.ensure_future(self.writer.drained())}, timeout=patience)
+        await self.abort()
+
+    async def abort(self) -> None:
+        """Stop at this point, and tell the store nothing."""
         self._stall.stop()
         for timer in (self._expiry_timer, self._idle_timer):
             if timer is not None:

@@ -1,0 +1,161 @@
+"""A store whose network fails: answers lost, writes lost, reports late or dropped, watches broken. And parties that use and die."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from itertools import count
+
+from nodelease import transitions
+from nodelease.claim import Claim
+from nodelease.clock import now
+from nodelease.exceptions import ConflictError, LimitNotFoundError, StoreUnavailableError
+from nodelease.holding import Holding
+from nodelease.session import LimitSession
+from nodelease.state import LeaseState, Waiter
+from nodelease.store import Observation, Snapshot
+
+LIMIT = "gpu"
+
+
+class SimulatedServer:
+    """Keeps one Lease, checks every write, and remembers what was wrong."""
+
+    def __init__(self, state: LeaseState) -> None:
+        self.newest: Snapshot | None = Snapshot("1", state)
+        self.problems: list[str] = []
+        self.writes = 0
+        self.changed: set[asyncio.Event] = set()
+
+    @property
+    def state(self) -> LeaseState:
+        assert self.newest is not None
+        return self.newest.state
+
+    def write(self, state: LeaseState) -> Snapshot:
+        assert self.newest is not None
+        before = self.newest.state
+        known = {(holder.id, holder.fence) for holder in before.holders}
+        new = [holder.fence for holder in state.holders if (holder.id, holder.fence) not in known]
+        if any(fence <= before.transitions for fence in new):
+            self.problems.append(f"fences {new} after {before.transitions}")
+        if new and state.held > state.capacity:
+            self.problems.append(f"{state.held} slots of {state.capacity} are held")
+        head = next(filter(state.grantable, state.queue), None)
+        if head is not None and head.slots <= len(state.free):
+            self.problems.append(f"{head} waits and {state.free} are free")
+        self.newest = Snapshot(str(int(self.newest.version) + 1), state)
+        self.writes += 1
+        for event in self.changed:
+            event.set()
+        return self.newest
+
+    def reap(self, ids: set[str]) -> None:
+        state = transitions.reap(self.state, ids)
+        if state is not self.state:
+            self.write(state)
+
+
+class SimulatedStore:
+    """One party's way to the server. `faults` is the chance that something goes wrong each time; `cut` makes everything fail."""
+
+    def __init__(self, server: SimulatedServer, rng: random.Random, faults: float) -> None:
+        self.server, self.rng, self.faults = server, rng, faults
+        self.cut = False
+
+    async def read(self, limit: str) -> Snapshot:
+        await self._travel()
+        if self.server.newest is None:
+            raise LimitNotFoundError(limit)
+        newest = self.server.newest
+        await self._travel()
+        return newest
+
+    async def create(self, limit: str, state: LeaseState) -> Snapshot:
+        raise NotImplementedError(limit, state)
+
+    async def replace(self, limit: str, state: LeaseState, expected: str) -> Snapshot:
+        await self._travel()  # a write may be lost
+        if self.server.newest is None:
+            raise LimitNotFoundError(limit)
+        if self.server.newest.version != expected:
+            raise ConflictError(limit, self.server.newest if self.rng.random() < 0.5 else None)
+        written = self.server.write(state)
+        await self._travel()  # and so may its answer
+        return written
+
+    async def watch(self, limit: str) -> AsyncIterator[Observation]:
+        event = asyncio.Event()
+        self.server.changed.add(event)
+        resumed = True
+        try:
+            while True:
+                newest = self.server.newest
+                try:
+                    await self._travel()  # what arrives may be old by now
+                except StoreUnavailableError:
+                    resumed = True
+                    await asyncio.sleep(0.001)
+                    continue
+                yield Observation(newest, "" if newest is not None else f"limit {limit!r} does not exist", resumed=resumed)
+                resumed = False
+                if newest is self.server.newest:
+                    event.clear()
+                    await event.wait()
+        finally:
+            self.server.changed.discard(event)
+
+    async def limits(self) -> list[str]:
+        return [LIMIT]
+
+    def order(self, version: str) -> int:
+        return int(version)
+
+    async def close(self) -> None:
+        return
+
+    async def _travel(self) -> None:
+        for _ in range(self.rng.randint(0, 3)):
+            await asyncio.sleep(0)
+        if self.rng.random() < self.faults / 2:
+            await asyncio.sleep(self.rng.random() * 0.003)
+        if self.cut or self.rng.random() < self.faults:
+            raise StoreUnavailableError("the network failed")
+
+
+class Party:
+    """What a `LeaseClient` is, but for its thread."""
+
+    def __init__(self, server: SimulatedServer, name: str, rng: random.Random, faults: float = 0.0) -> None:
+        self.name = name
+        self.server = server
+        self.store = SimulatedStore(server, rng, faults)
+        self.session = LimitSession(self.store, LIMIT, self)
+        self.numbers = count(1)
+
+    async def acquire(self, slots: int = 1, priority: int = 0, timeout: float | None = None) -> Holding:  # noqa: ASYNC109  as the client's
+        claim = Claim(Waiter(f"{self.name}-{next(self.numbers)}", self.name, priority, slots), now())
+        self.session.acquire(claim, timeout)
+        return await self._granted(claim)
+
+    def release(self, holding: Holding) -> Future[None]:
+        done: Future[None] = Future()
+        self.session.release(holding, done)
+        return done
+
+    async def pass_on(self, holding: Holding) -> Holding:
+        claim = Claim(Waiter(holding.id, self.name, holding.priority, len(holding.slots)), now(), previous=holding)
+        self.session.pass_on(claim, holding)
+        return await self._granted(claim)
+
+    async def crash(self) -> None:
+        """Stop at this point, and be reaped."""
+        await self.session.abort()
+        self.server.reap({request for request in self.server.state.ids if request.startswith(f"{self.name}-")})
+
+    async def _granted(self, claim: Claim) -> Holding:
+        try:
+            return await asyncio.wrap_future(claim.future)
+        except BaseException:
+            self.session.abandon(claim)
+            raise

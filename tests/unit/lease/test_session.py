@@ -1,0 +1,241 @@
+"""Sessions against a store whose network fails."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+from nodelease import transitions
+from nodelease.clock import now
+from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
+from nodelease.holding import Holding
+from nodelease.state import LeaseState
+
+from tests.unit.lease.simulated import Party, SimulatedServer
+
+SEEDS = range(12)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = now() + seconds
+    while not condition():
+        assert now() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.002)
+
+
+class Resource:
+    """Notices when it is used by more than it has room for."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.used = 0
+        self.overused = False
+
+    async def use(self, holding: Holding, rng: random.Random) -> None:
+        if not holding.valid:
+            return
+        self.used += len(holding.slots)
+        self.overused |= self.used > self.room
+        try:
+            for _ in range(rng.randint(0, 5)):
+                await asyncio.sleep(0)
+        finally:
+            self.used -= len(holding.slots)
+
+
+async def work(party: Party, resource: Resource, rng: random.Random, rounds: int) -> int:
+    """Take slots in every way there is; returns how often it worked."""
+    done = 0
+    while done < rounds:
+        kind = rng.random()
+        acquiring = asyncio.ensure_future(party.acquire(slots=rng.choice([1, 1, 2]), priority=rng.choice([0, 0, 1])))
+        if kind < 0.3:
+            await asyncio.sleep(rng.random() * 0.004)
+            if acquiring.cancel():
+                await asyncio.gather(acquiring, return_exceptions=True)
+                continue
+        holding = await acquiring
+        await resource.use(holding, rng)
+        if kind > 0.6:
+            holding = await holding.pass_on()
+            await resource.use(holding, rng)
+        if kind > 0.9:
+            passing = asyncio.ensure_future(holding.pass_on())
+            await asyncio.sleep(rng.random() * 0.002)
+            if passing.cancel():
+                await asyncio.gather(passing, return_exceptions=True)
+            else:
+                holding = await passing
+        await holding.release()
+        done += 1
+    return done
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_all_get_their_turn_and_nobody_too_many_whatever_the_network_does(seed: int) -> None:
+    rng = random.Random(seed)
+    faults = rng.choice([0.0, 0.05, 0.2])
+    server, resource = SimulatedServer(LeaseState(slots=2, duration_seconds=60)), Resource(2)
+    parties = [Party(server, f"p{number}", random.Random(rng.random()), faults) for number in range(6)]
+    async with asyncio.timeout(60):
+        rounds = await asyncio.gather(*(work(party, resource, random.Random(rng.random()), 12) for party in parties))
+    assert rounds == [12] * len(parties)
+    for party in parties:
+        await party.session.close(5)
+    assert not server.problems
+    assert not resource.overused
+    assert server.state.ids == set(), "nothing is left behind"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_crash_at_any_point_leaves_the_slots_to_the_others(seed: int) -> None:
+    rng = random.Random(seed)
+    server, resource = SimulatedServer(LeaseState(slots=2, duration_seconds=60)), Resource(2)
+    parties = [Party(server, f"p{number}", random.Random(rng.random()), 0.05) for number in range(6)]
+    working = [asyncio.ensure_future(work(party, resource, random.Random(rng.random()), 12)) for party in parties]
+    async with asyncio.timeout(60):
+        for victim in (0, 1, 2):
+            await asyncio.sleep(rng.random() * 0.02)
+            working[victim].cancel()
+            await asyncio.gather(working[victim], return_exceptions=True)
+            await parties[victim].crash()
+        assert await asyncio.gather(*working[3:]) == [12] * 3
+    for party in parties[3:]:
+        await party.session.close(5)
+    assert not server.problems
+    assert not resource.overused
+    assert server.state.ids == set()
+
+
+async def test_a_holder_that_is_cut_off_stops_before_others_take_over() -> None:
+    server = SimulatedServer(LeaseState(slots=1, duration_seconds=1))
+    cut, other = Party(server, "cut", random.Random(1)), Party(server, "other", random.Random(2))
+    lost = await cut.acquire()
+    waiting = asyncio.ensure_future(other.acquire())
+    await until(lambda: bool(server.state.queue))
+    cut.store.cut = True
+    begun = now()
+    await asyncio.wait_for(lost.wait_contended(), 5)  # it is contended at once, or notices the end of its time
+    await until(lambda: not lost.valid)
+    stopped = now()
+    taken = await asyncio.wait_for(waiting, 5)
+    assert 0.3 < stopped - begun < 0.75, "two thirds of the duration after the last renewal"
+    assert taken.granted_at > stopped
+    assert taken.granted_at - begun < 1.5
+    writes = server.writes
+    cut.store.cut = False
+    await asyncio.wait_for(lost.release(), 5)  # nothing to give back: it is another's by now
+    assert server.state.holder(taken.id) is not None
+    assert server.writes <= writes + 1
+    again = asyncio.ensure_future(cut.acquire())
+    await until(lambda: bool(server.state.queue))
+    await taken.release()
+    assert (await again).fence == taken.fence + 1
+    await cut.session.close(1)
+    await other.session.close(1)
+
+
+async def test_a_holder_renews_and_waiters_write_nothing() -> None:
+    server = SimulatedServer(LeaseState(slots=1, duration_seconds=1))
+    holder, waiter = Party(server, "holder", random.Random(1)), Party(server, "waiter", random.Random(2))
+    holding = await holder.acquire()
+    waiting = asyncio.ensure_future(waiter.acquire())
+    await until(lambda: bool(server.state.queue))
+    await until(lambda: server.state.holders[0].beat >= 4)
+    assert holding.valid
+    assert not waiting.done()
+    assert waiter.session.writer.counters.writes == 1
+    await holding.release()
+    await waiting
+    await holder.session.close(1)
+    await waiter.session.close(1)
+
+
+async def test_a_holder_that_others_removed_is_told() -> None:
+    server = SimulatedServer(LeaseState(slots=1))
+    party = Party(server, "p", random.Random(1))
+    holding = await party.acquire()
+    noticed = asyncio.ensure_future(holding.wait_contended())
+    await asyncio.sleep(0)
+    server.reap({holding.id})
+    await asyncio.wait_for(noticed, 5)
+    assert not holding.valid
+    writes = server.writes
+    await holding.release()
+    assert server.writes == writes
+    assert (await holding.pass_on()).valid, "passing on what was lost is asking again"
+    await party.session.close(1)
+
+
+async def test_a_waiter_that_others_removed_asks_again() -> None:
+    server = SimulatedServer(LeaseState(slots=1))
+    one, two = Party(server, "one", random.Random(1)), Party(server, "two", random.Random(2))
+    holding = await one.acquire()
+    waiting = asyncio.ensure_future(two.acquire())
+    await until(lambda: bool(server.state.queue))
+    server.reap({server.state.queue[0].id})
+    await until(lambda: bool(server.state.queue))
+    await holding.release()
+    assert (await waiting).valid
+    await one.session.close(1)
+    await two.session.close(1)
+
+
+async def test_a_missing_limit_is_waited_for_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    server = SimulatedServer(LeaseState(slots=1))
+    snapshot, server.newest = server.newest, None
+    party = Party(server, "p", random.Random(1))
+    waiting = asyncio.ensure_future(party.acquire())
+    await until(lambda: "does not exist" in (party.session.waiting_reason() or ""))
+    with pytest.raises(LimitNotFoundError, match=r"no slot of limit 'gpu' within 0.01 s: limit 'gpu' does not exist"):
+        await party.acquire(timeout=0.01)
+    server.newest = snapshot
+    for event in server.changed:
+        event.set()
+    holding = await asyncio.wait_for(waiting, 5)
+    assert party.session.waiting_reason() is None
+    assert sum("does not exist" in record.message for record in caplog.records) == 1, "it is said once"
+    server.newest = None
+    for event in server.changed:
+        event.set()
+    await until(lambda: not holding.valid)
+    await party.session.close(1)
+
+
+async def test_the_reason_for_waiting() -> None:
+    server = SimulatedServer(LeaseState(slots=1, active=False))
+    party = Party(server, "p", random.Random(1))
+    waiting = asyncio.ensure_future(party.acquire(slots=2))
+    await until(lambda: party.session.waiting_reason() == "limit 'gpu' is not active")
+    server.write(transitions.resize(server.state, active=True))
+    await until(lambda: party.session.waiting_reason() == "limit 'gpu' has 1 slots and 2 are asked for")
+    other = await party.acquire()
+    server.write(transitions.resize(server.state, slots=2))
+    await until(lambda: party.session.waiting_reason() == "limit 'gpu' is in use; place 1 of 1 in its queue")
+    with pytest.raises(AcquireTimeoutError, match=r"within 0.02 s: limit 'gpu' is in use; place 1"):
+        await party.acquire(timeout=0.02)
+    await until(lambda: len(server.state.queue) == 1)
+    await other.release()
+    assert (await waiting).slots == (0, 1)
+    await party.session.close(1)
+    with pytest.raises(ClientClosedError):
+        blocked = asyncio.ensure_future(party.acquire())
+        await asyncio.sleep(0)
+        await party.session.close(1)
+        await blocked
+
+
+async def test_a_shorter_duration_gives_those_who_hold_time_to_renew() -> None:
+    server = SimulatedServer(LeaseState(slots=1, duration_seconds=60))
+    holder, waiter = Party(server, "holder", random.Random(1)), Party(server, "waiter", random.Random(2))
+    holding = await holder.acquire()
+    waiting = asyncio.ensure_future(waiter.acquire())
+    await until(lambda: bool(server.state.queue))
+    server.write(transitions.resize(server.state, duration_seconds=1))
+    await until(lambda: server.state.holders[0].beat >= 4)
+    assert holding.valid
+    assert not waiting.done()
+    await holding.release()
+    await waiting
+    await holder.session.close(1)
+    await waiter.session.close(1)
