@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -87,6 +87,8 @@ class LocalRun:
         self._tally = Tally(self._limits.slots)
         self._run_id = uuid.uuid4().hex[:12]
         self._runners: dict[str, _Runner] = {}
+        self._starts: Counter[int] = Counter()
+        self._crashes: Counter[int] = Counter()
         self._why: tuple[Phase, ExitCode, str] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event
@@ -162,29 +164,30 @@ class LocalRun:
         context = multiprocessing.get_context("forkserver")
         kinds = {step.kind for step in self._request.pipeline.steps}
         context.set_forkserver_preload(["imagejob_runner.local.worker", *sorted(_PRELOADED[kind] for kind in kinds)])
-        waiting = deque((shard, 0) for shard in range(self._plan.shards))
+        waiting = deque(range(self._plan.shards))
         while self._why is None and (waiting or self._runners):
             while waiting and len(self._runners) < self._parallelism:
-                self._start(context, *waiting.popleft())
+                self._start(context, waiting.popleft())
             await self._until_change()
             waiting.extend(self._reap())
             self._apply_failure_policy()
         await self._until_all_ended()
 
-    def _start(self, context: multiprocessing.context.ForkServerContext, shard: int, attempt: int) -> None:
+    def _start(self, context: multiprocessing.context.ForkServerContext, shard: int) -> None:
+        self._starts[shard] += 1
         request = ShardRequest(
             output_url=self._url,
             shard=shard,
             pipeline=self._request.pipeline,
             retry_failed=self._request.job.spec.failure_policy.retry_failed,
-            run_id=self._run_id,
+            run_id=f"{self._run_id}-{self._starts[shard]}",
             settings=replace(EngineSettings(), priority=self._request.job.spec.priority),
         )
         ours, theirs = context.Pipe()
         process = context.Process(target=worker.main, args=(theirs, request), name=f"shard-{shard}", daemon=True)
         process.start()
         theirs.close()
-        runner = _Runner(shard, f"{shard}/{attempt}", process, ours)
+        runner = _Runner(shard, f"{shard}/{self._starts[shard]}", process, ours)
         self._runners[runner.key] = runner
         self._tally.started(runner.key)
         assert self._loop is not None  # noqa: S101  set before any process is started
@@ -218,35 +221,37 @@ class LocalRun:
             self._loop.remove_reader(runner.connection.fileno())
             runner.connection.close()
 
-    def _reap(self) -> list[tuple[int, int]]:
-        """Takes leave of processes whose pipe has closed; returns the shards to start again, with their number of starts."""
-        again: list[tuple[int, int]] = []
+    def _reap(self) -> list[int]:
+        """Takes leave of processes whose pipe has closed; returns the shards to start again."""
+        again: list[int] = []
         for key, runner in [(key, runner) for key, runner in self._runners.items() if runner.connection.closed]:
             runner.process.join()
             del self._runners[key]
             self._start_together()
-            self._tally.ended(key, crashed=runner.ended is None)
+            self._tally.ended(key)
             if runner.ended is None:
                 again += self._after_crash(runner)
             elif runner.ended.error is not None:
                 self._stop(Phase.FAILED, ExitCode(runner.ended.exit_code), runner.ended.error)
+            elif runner.ended.stopped and self._why is None:
+                again.append(runner.shard)  # somebody else has asked it to end, as a machine does that shuts down
         return again
 
-    def _after_crash(self, runner: _Runner) -> list[tuple[int, int]]:
-        starts = int(runner.key.rpartition("/")[2]) + 1
-        most = self._request.job.spec.failure_policy.backoff_limit_per_shard
+    def _after_crash(self, runner: _Runner) -> list[int]:
+        self._crashes[runner.shard] += 1
+        crashes, most = self._crashes[runner.shard], self._request.job.spec.failure_policy.backoff_limit_per_shard
         if self._why is not None:
             return []
-        if starts > most:
+        if crashes > most:
             self._stop(
                 Phase.FAILED,
                 ExitCode.JOB_FAILED,
-                f"The process of shard {runner.shard} crashed {starts} times (last: {_how_it_ended(runner.process)}); "
+                f"The process of shard {runner.shard} crashed {crashes} times (last: {_how_it_ended(runner.process)}); "
                 f"failurePolicy.backoffLimitPerShard allows {most} restarts. Run the same command again to go on with what is missing.",
             )
             return []
         self._tally.restarts += 1
-        return [(runner.shard, starts)]
+        return [runner.shard]
 
     def _apply_failure_policy(self) -> None:
         why = too_many_failures(self._request.job.spec.failure_policy, self._tally.failed, self._tally.done)

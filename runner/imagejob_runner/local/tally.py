@@ -8,7 +8,6 @@ from imagejob_api.imagejob import Phase
 from imagejob_runner.audit import Hold, LimitFigures, limit_figures
 from imagejob_runner.local.figures import LimitUse, RunProgress
 from imagejob_runner.local.messages import Snapshot
-from imagejob_runner.pipeline.progress import Progress
 from imagejob_runner.pipeline.turn import now
 
 RATE_WINDOW_SECONDS = 10.0
@@ -18,8 +17,7 @@ class Tally:
     """Sums over the processes of a run.
 
     A process is counted under a key of its own, also when a shard is started again after a crash: what the crashed process had done and
-    not committed
-    is dropped from the counts, since it is done again.
+    not committed is dropped from the counts, since it is done again.
 
     Args:
         slots: Slots of each limit on this node.
@@ -45,16 +43,11 @@ class Tally:
         for hold in snapshot.holds:
             self._holds[hold.limit].append(hold)
 
-    def ended(self, key: str, *, crashed: bool) -> None:
-        """A process has ended."""
+    def ended(self, key: str) -> None:
+        """A process has ended, in whatever way."""
         self._live.discard(key)
-        snapshot = self._latest.get(key)
-        if snapshot is None:
-            return
-        snapshot.progress.waiting.clear()
-        snapshot.progress.holding.clear()
-        if crashed:
-            _keep_committed(snapshot.progress)
+        if (snapshot := self._latest.get(key)) is not None:
+            snapshot.progress.forget_uncommitted()
 
     @property
     def done(self) -> int:
@@ -93,8 +86,6 @@ class Tally:
     def progress(self, phase: Phase) -> RunProgress:
         """The run at this moment."""
         parts = [snapshot.progress for snapshot in self._latest.values()]
-        # While a shard is done again, a crashed process and its successor have both seen what was there before the run.
-        already = sum({key.rpartition("/")[0]: snapshot.already for key, snapshot in self._latest.items()}.values())
         stages: dict[str, tuple[int, float]] = {}
         for part in parts:
             for name, images in part.stage_images.items():
@@ -102,6 +93,7 @@ class Tally:
                 stages[name] = (before[0] + images, before[1] + part.stage_seconds[name])
         done = self.done
         rate = self._rate(done)
+        already = self._already()
         left = self.total - already - done
         return RunProgress(
             phase=phase,
@@ -123,6 +115,17 @@ class Tally:
             restarts=self.restarts,
         )
 
+    def _already(self) -> int:
+        """Images that were in the output before this run."""
+        found: Counter[str] = Counter()
+        committed: Counter[str] = Counter()
+        for key, snapshot in self._latest.items():
+            shard = key.rpartition("/")[0]
+            # A process that follows on one that crashed finds what that one has committed, too.
+            found[shard] = max(found[shard], snapshot.already - committed[shard])
+            committed[shard] += snapshot.progress.committed.total()
+        return found.total()
+
     def _rate(self, done: int) -> float:
         moment = now()
         self._rates.append((moment, done))
@@ -130,12 +133,3 @@ class Tally:
             self._rates.popleft()
         then, before = self._rates[0]
         return max(0.0, (done - before) / (moment - then)) if moment > then else 0.0
-
-
-def _keep_committed(progress: Progress) -> None:
-    """Only what was committed stays; it is taken as succeeded, since how the rest ended is not known by image."""
-    lost = progress.done - progress.committed
-    for field in ("succeeded", "skipped", "failed"):
-        drop = min(lost, getattr(progress, field))
-        setattr(progress, field, getattr(progress, field) - drop)
-        lost -= drop

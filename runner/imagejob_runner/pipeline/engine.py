@@ -23,7 +23,7 @@ from imagejob_runner.pipeline.budget import Budget
 from imagejob_runner.pipeline.channel import Channel
 from imagejob_runner.pipeline.flight import ChunkInFlight, Flight, Ledger, Todo
 from imagejob_runner.pipeline.patience import Patience
-from imagejob_runner.pipeline.progress import Progress
+from imagejob_runner.pipeline.progress import Progress, outcome_of
 from imagejob_runner.pipeline.stages import BatchStage, ImageStage, Stage
 from imagejob_runner.pipeline.turn import Limiter, Turn, now
 from imagejob_runner.pipeline.works.base import Memory
@@ -221,19 +221,15 @@ class Engine:
 
     async def _finish(self, flight: Flight, error: ImageError | SkipImage | None) -> None:
         self._leave_window(flight)
-        if error is None:
-            self.progress.succeeded += 1
-        elif isinstance(error, SkipImage):
-            self.progress.skipped += 1
-        else:
-            self.progress.failed += 1
-            self.progress.errors[error.code] += 1
+        outcome = outcome_of(error)
+        self.progress.ended[outcome] += 1
+        flight.chunk.ended[outcome] += 1
         await self._memory.give_back(flight)
         await self._ledger.finish(flight, error)
 
     async def _write(self, chunk: ChunkInFlight) -> None:
         await self._commit(chunk)
-        self.progress.committed += len(chunk.rows)
+        self.progress.committed += chunk.ended
         self.progress.last_save = now()
 
     async def stop(self) -> None:

@@ -1,12 +1,14 @@
 """Images and chunks in flight, and the gate between preparing and computing."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
+from imagejob_runner.pipeline.progress import Outcome
 from imagejob_runner.rows import Row, row_of
 
 
@@ -50,6 +52,7 @@ class ChunkInFlight:
         remaining: Images that have not ended.
         replaces: Whether the chunk stands in the output and is written anew.
         admitted: Images let through the gate.
+        ended: How the images ended that were done, as `Progress.ended`.
     """
 
     sequence: int
@@ -58,6 +61,7 @@ class ChunkInFlight:
     remaining: int
     replaces: bool = False
     admitted: int = 0
+    ended: Counter[Outcome] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)

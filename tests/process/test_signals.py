@@ -1,0 +1,126 @@
+"""Ctrl-C, SIGTERM and closed terminals: what is whole is committed, slots are free at once, and the same command goes on."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.process.harness import Lab, Run, call, elapsed, eventually, inputs
+
+IMAGES, CHUNK, WORKERS = 60, 8, 2
+HANGS = "1000"
+
+
+def paced(lab: Lab, seconds: str, *, images: int = IMAGES, **spec: object) -> tuple[Path, Path, Path]:
+    """A job whose images take as long as a file says; the job, its log and that file."""
+    log, pace = lab.folder / "log", lab.folder / "pace"
+    pace.write_text(seconds)
+    step = call("work", "note_at_pace", limit="gpu", hold="50ms", arguments={"log": str(log), "pace": str(pace)})
+    return lab.job([step], inputs(images), slots=WORKERS, parallelism=WORKERS, chunkSize=CHUNK, **spec), log, pace
+
+
+def lines(log: Path) -> list[str]:
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def after(log: Path, images: int, run: Run) -> None:
+    """Waits until some images have been worked on."""
+    eventually("images", lambda: len(lines(log)) >= images or not run.running)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("whom", ["the command", "its process group"])
+def test_a_run_that_is_interrupted_commits_what_is_whole_and_goes_on_later(lab: Lab, number: signal.Signals, whom: str) -> None:
+    job, log, pace = paced(lab, "0.02")
+    run = lab.start_job(job)
+    after(log, 2 * CHUNK * WORKERS, run)
+    if whom == "the command":
+        run.send(number)
+    else:
+        os.killpg(run.process.pid, number)
+    with elapsed() as seconds:
+        ended = run.wait().expect(130)
+    assert seconds[0] < 5
+    assert {limit: (state["held"], state["waiting"]) for limit, state in lab.limits().items()} == {"gpu": (0, 0)}
+    assert "Run the same command again" in ended.answer["message"]
+    assert ended.answer["phase"] == "Suspended"
+
+    rows = lab.output().rows()
+    assert 0 < len(rows) < IMAGES
+    assert {len(part.read_text().splitlines()) for part in lab.output().parts()} <= {CHUNK, IMAGES % CHUNK}
+    assert ended.answer["images"] == {"total": IMAGES, "succeeded": len(rows), "failed": 0, "skipped": 0}
+    assert not lab.output().succeeded
+    assert len(lines(log)) - len(rows) <= WORKERS * CHUNK
+
+    pace.write_text("0")
+    lab.run(job).expect(0)
+    assert len(lines(log)) - IMAGES <= WORKERS * CHUNK
+    lab.verify()
+
+
+def test_the_second_ctrl_c_ends_a_run_at_once(lab: Lab) -> None:
+    job, log, pace = paced(lab, HANGS)
+    run = lab.start_job(job)
+    after(Path(f"{log}.begun"), WORKERS, run)
+    run.send(signal.SIGINT)
+    eventually("it says that it is ending", lambda: "again to end at once" in run.err.read_text())
+    assert run.running
+    run.send(signal.SIGINT)
+    with elapsed() as seconds:
+        run.wait().expect(130)
+    assert seconds[0] < 5
+    eventually("no process is left", lambda: not run.group(), within=5)
+    assert lab.limits()["gpu"]["held"] == 0
+    pace.write_text("0")
+    lab.run(job).expect(0)
+    lab.verify()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_when_the_terminal_closes_the_runners_end_by_themselves_and_free_their_slots(lab: Lab, number: signal.Signals) -> None:
+    job, log, _ = paced(lab, "0.05")
+    run = lab.start_job(job)
+    after(log, 2 * WORKERS, run)
+    if number is signal.SIGKILL:
+        run.send(number)
+    else:
+        os.killpg(run.process.pid, number)
+    begun = time.monotonic()
+    eventually("all processes have ended", lambda: not run.group(), within=10)
+    ended = time.monotonic() - begun
+    assert lab.limits()["gpu"]["held"] == 0
+    assert ended < 2
+    lab.run(job).expect(0)
+    lab.verify()
+
+
+def test_a_run_that_waits_for_a_slot_can_be_interrupted(lab: Lab) -> None:
+    job, log, _ = paced(lab, "0", images=CHUNK, name="job")
+    lab.start("lease", "define", "gpu", "--slots", str(WORKERS)).wait().expect(0)
+    other = lab.start("lease", "exec", "gpu", "--slots", str(WORKERS), "--", "sleep", HANGS)
+    eventually("the slots are taken", lambda: lab.limits()["gpu"]["held"] == WORKERS)
+    run = lab.start_job(job)
+    eventually("the run waits", lambda: lab.limits()["gpu"]["waiting"] > 0)
+    run.send(signal.SIGINT)
+    with elapsed() as seconds:
+        run.wait().expect(130)
+    assert seconds[0] < 5
+    state = lab.limits()["gpu"]
+    assert (state["held"], state["waiting"]) == (WORKERS, 0)
+    other.send(signal.SIGTERM)
+    other.wait()
+    lab.run(job).expect(0)
+    assert len(lines(log)) == CHUNK
+
+
+def test_a_runner_that_is_told_to_end_is_started_again(lab: Lab) -> None:
+    job, log, pace = paced(lab, "0.02")
+    run = lab.start_job(job)
+    after(log, CHUNK, run)
+    eventually("a runner", run.runners)[0].terminate()
+    pace.write_text("0")
+    run.wait().expect(0)
+    assert len(lines(log)) - IMAGES <= CHUNK
+    lab.verify()

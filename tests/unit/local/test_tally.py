@@ -1,0 +1,55 @@
+"""What the supervisor adds up, also over processes that crash, stop and are started again."""
+
+from collections import Counter
+
+from imagejob_api.imagejob import Phase
+from imagejob_runner.local.messages import Snapshot
+from imagejob_runner.local.tally import Tally
+from imagejob_runner.pipeline.progress import Progress
+
+OK, GONE, LEFT_OUT = ("ok", ""), ("failed", "NotFound"), ("skipped", "")
+
+
+def snapshot(ended: Counter[tuple[str, str]], committed: Counter[tuple[str, str]] | None = None, already: int = 0) -> Snapshot:
+    return Snapshot(Progress(ended=ended, committed=committed or Counter()), already)
+
+
+def test_images_are_added_up_over_processes_by_how_they_ended() -> None:
+    tally = Tally({})
+    tally.total = 20
+    for shard, ended in enumerate([Counter({OK: 3, GONE: 2}), Counter({OK: 1, LEFT_OUT: 4})]):
+        tally.started(f"{shard}/1")
+        tally.add(f"{shard}/1", snapshot(ended, already=2))
+    progress = tally.progress(Phase.RUNNING)
+    assert (progress.succeeded, progress.failed, progress.skipped, progress.already, progress.done) == (4, 2, 4, 4, 14)
+    assert progress.errors == {"NotFound": 2}
+    assert progress.workers == 2
+
+
+def test_what_a_process_has_not_committed_is_forgotten_when_it_ends() -> None:
+    tally = Tally({})
+    tally.started("0/1")
+    tally.add("0/1", snapshot(Counter({OK: 9, GONE: 3}), committed=Counter({OK: 6, GONE: 2})))
+    tally.ended("0/1")
+    progress = tally.progress(Phase.RUNNING)
+    assert (progress.succeeded, progress.failed, progress.workers) == (6, 2, 0)
+    assert tally.errors == {"NotFound": 2}
+
+
+def test_an_image_that_a_crashed_process_committed_is_not_counted_again_by_its_successor() -> None:
+    tally = Tally({})
+    tally.started("0/1")
+    tally.add("0/1", snapshot(Counter({OK: 9}), committed=Counter({OK: 8}), already=16))
+    tally.ended("0/1")
+    tally.started("0/2")
+    tally.add("0/2", snapshot(Counter({OK: 1}), already=24))
+    progress = tally.progress(Phase.RUNNING)
+    assert (progress.already, progress.succeeded, progress.done) == (16, 9, 25)
+
+
+def test_a_successor_that_has_not_looked_at_the_output_yet_takes_nothing_away() -> None:
+    tally = Tally({})
+    tally.add("0/1", snapshot(Counter({OK: 8}), committed=Counter({OK: 8}), already=16))
+    tally.ended("0/1")
+    tally.add("0/2", snapshot(Counter(), already=0))
+    assert tally.progress(Phase.RUNNING).done == 24
