@@ -1,11 +1,9 @@
 """Plans a job, runs its shards in processes of this machine, and ends it: what the operator, the Job and the kubelet do in a cluster."""
 
 import asyncio
-import multiprocessing
-import os
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -16,27 +14,19 @@ from imagejob_api.nodelimit import NodeLimit
 from imagejob_api.pipeline import ImagePipelineSpec
 
 from imagejob_runner.constants import ExitCode
-from imagejob_runner.local import worker
 from imagejob_runner.local.figures import RunProgress, RunResult
 from imagejob_runner.local.judgement import judge, too_many_failures
 from imagejob_runner.local.limits import LocalLimits
 from imagejob_runner.local.messages import Ended, Go, Ready, Snapshot, Stop
+from imagejob_runner.local.processes import RunnerProcesses
 from imagejob_runner.local.tally import Tally
-from imagejob_runner.output import Summary, finalize, reopen
+from imagejob_runner.output import Summary, committed_chunks, finalize, reopen
 from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.planning import Plan, plan_job
-from imagejob_runner.process import prepare_environment
 from imagejob_runner.shard import ShardRequest
-from imagejob_runner.storage import open_output
+from imagejob_runner.storage import OutputStore, open_output
 
 REPORT_SECONDS = 0.25
-_PRELOADED = {
-    "download": "imagejob_runner.pipeline.works.download",
-    "transform": "imagejob_runner.pipeline.works.pixels",
-    "infer": "imagejob_runner.pipeline.works.inference",
-    "call": "imagejob_runner.pipeline.works.call",
-    "save": "imagejob_runner.pipeline.works.save",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +131,7 @@ class LocalRun:
             reporter = asyncio.create_task(self._report_often())
             try:
                 async with asyncio.timeout(spec.active_deadline_seconds) as deadline:
-                    await self._run_shards()
+                    await self._run_shards(await self._unfinished_shards(output))
             except TimeoutError:
                 if not deadline.expired():
                     raise
@@ -159,21 +149,28 @@ class LocalRun:
         limits = {name: figures.as_json() for name, figures in self._tally.limits().items()}
         return {"elapsedSeconds": round(self._tally.elapsed_seconds, 4), "limits": limits}
 
-    async def _run_shards(self) -> None:
-        prepare_environment(os.environ)
-        context = multiprocessing.get_context("forkserver")
-        kinds = {step.kind for step in self._request.pipeline.steps}
-        context.set_forkserver_preload(["imagejob_runner.local.worker", *sorted(_PRELOADED[kind] for kind in kinds)])
-        waiting = deque(range(self._plan.shards))
+    async def _unfinished_shards(self, output: OutputStore) -> list[int]:
+        """The shards that have something to do: what is there already needs no process."""
+        plan = self._plan
+        if self._request.job.spec.failure_policy.retry_failed:
+            return list(range(plan.shards))
+        done = await committed_chunks(output, plan)
+        missing = {chunk % plan.shards for chunk in range(plan.chunks) if chunk not in done}
+        self._tally.already_done = sum(plan.chunk_total(chunk) for chunk in done if chunk % plan.shards not in missing)
+        return sorted(missing)
+
+    async def _run_shards(self, shards: Collection[int]) -> None:
+        processes = RunnerProcesses({step.kind for step in self._request.pipeline.steps})
+        waiting = deque(shards)
         while self._why is None and (waiting or self._runners):
             while waiting and len(self._runners) < self._parallelism:
-                self._start(context, waiting.popleft())
+                await self._start(processes, waiting.popleft())
             await self._until_change()
             waiting.extend(self._reap())
             self._apply_failure_policy()
         await self._until_all_ended()
 
-    def _start(self, context: multiprocessing.context.ForkServerContext, shard: int) -> None:
+    async def _start(self, processes: RunnerProcesses, shard: int) -> None:
         self._starts[shard] += 1
         request = ShardRequest(
             output_url=self._url,
@@ -183,15 +180,14 @@ class LocalRun:
             run_id=f"{self._run_id}-{self._starts[shard]}",
             settings=replace(EngineSettings(), priority=self._request.job.spec.priority),
         )
-        ours, theirs = context.Pipe()
-        process = context.Process(target=worker.main, args=(theirs, request), name=f"shard-{shard}", daemon=True)
-        process.start()
-        theirs.close()
-        runner = _Runner(shard, f"{shard}/{self._starts[shard]}", process, ours)
+        process, connection = await processes.start(request)
+        runner = _Runner(shard, f"{shard}/{self._starts[shard]}", process, connection)
         self._runners[runner.key] = runner
         self._tally.started(runner.key)
         assert self._loop is not None  # noqa: S101  set before any process is started
-        self._loop.add_reader(ours.fileno(), self._receive, runner)
+        self._loop.add_reader(connection.fileno(), self._receive, runner)
+        if self._why is not None:
+            _send(runner, Stop())
 
     def _receive(self, runner: _Runner) -> None:
         try:

@@ -31,6 +31,8 @@ class Tally:
         self._holds: dict[str, list[Hold]] = defaultdict(list)
         self._rates: deque[tuple[float, int]] = deque([(self._started, 0)])
         self.total = 0
+        self.already_done = 0
+        """Images of shards that needed no process."""
         self.restarts = 0
 
     def started(self, key: str) -> None:
@@ -124,7 +126,7 @@ class Tally:
             # A process that follows on one that crashed finds what that one has committed, too.
             found[shard] = max(found[shard], snapshot.already - committed[shard])
             committed[shard] += snapshot.progress.committed.total()
-        return found.total()
+        return self.already_done + found.total()
 
     def _rate(self, done: int) -> float:
         moment = now()

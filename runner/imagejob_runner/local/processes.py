@@ -1,0 +1,53 @@
+"""Starts runner processes: forked from one server that has loaded torch and the rest already, so that a start costs milliseconds."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import Collection
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from typing import Final
+
+from imagejob_runner.local import worker
+from imagejob_runner.process import prepare_environment
+from imagejob_runner.shard import ShardRequest
+
+_PRELOADED: Final = {
+    "download": "imagejob_runner.pipeline.works.download",
+    "transform": "imagejob_runner.pipeline.works.pixels",
+    "infer": "imagejob_runner.pipeline.works.inference",
+    "call": "imagejob_runner.pipeline.works.call",
+    "save": "imagejob_runner.pipeline.works.save",
+}
+
+
+class RunnerProcesses:
+    """Makes runner processes.
+
+    Args:
+        kinds: Kinds of the pipeline's steps: what they need is loaded once, in the server.
+    """
+
+    def __init__(self, kinds: Collection[str]) -> None:
+        # The allocator reads its settings when a process starts, and forked ones keep those of the server.
+        prepare_environment(os.environ)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["imagejob_runner.local.worker", *sorted(_PRELOADED[kind] for kind in kinds)])
+
+    async def start(self, request: ShardRequest) -> tuple[ForkServerProcess, Connection]:
+        """Starts a process; returns it with our end of its pipe. The first start waits until the server has loaded everything."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=worker.main, args=(theirs, request), name=f"shard-{request.shard}", daemon=True)
+        await asyncio.to_thread(_start, process)
+        theirs.close()
+        return process, ours
+
+
+def _start(process: ForkServerProcess) -> None:
+    # Ctrl-C reaches all processes of a terminal. The mask is inherited by the server and what it forks: only the supervisor sees it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
