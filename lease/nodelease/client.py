@@ -46,7 +46,7 @@ class LeaseClient:
             raise InvalidRequestError(f"pod must be a name without commas, and is {pod!r}")
         self.pod = pod
         self._make_store = store
-        self._prefix = uuid.uuid4().hex[:12]
+        self._prefix = f"{os.getpid()}.{uuid.uuid4().hex[:8]}"
         self._numbers = count(1)
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -146,7 +146,7 @@ class LeaseClient:
         return Counters(session.writer.counters.writes, session.writer.counters.conflicts) if session is not None else Counters()
 
     def close(self) -> None:
-        """Release and withdraw everything, and stop. May be called twice."""
+        """Release and withdraw everything, and stop; returns within seconds even if the store is gone. May be called twice."""
         with self._lock:
             already, self._closed = self._closed, True
             loop, thread = self._loop, self._thread
@@ -276,4 +276,3 @@ class LeaseClient:
         if self._store is not None:
             await self._store.close()
         await asyncio.get_running_loop().shutdown_asyncgens()
-        await asyncio.get_running_loop().shutdown_default_executor()

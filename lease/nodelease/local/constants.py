@@ -19,7 +19,7 @@ LINE_BYTES: Final = 1 << 20
 IDLE_SECONDS: Final = 5.0
 """The server ends when nobody has been connected for this long."""
 GRACE_SECONDS: Final = 1.0
-"""A restarted server waits so long for those who held or waited before it takes them for dead."""
+"""A restarted server waits so long for those who held or waited before it looks whether their processes are gone."""
 START_SECONDS: Final = 20.0
 """How long a client tries to start a server."""
 START_RETRY_SECONDS: Final = 0.01

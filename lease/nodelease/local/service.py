@@ -15,6 +15,7 @@ from nodelease.constants import LIMIT_NAME
 from nodelease.exceptions import ConflictError, LeaseError, LimitNotFoundError, MalformedLeaseError, StoreUnavailableError
 from nodelease.local.constants import GRACE_SECONDS, IDLE_SECONDS, PROTOCOL
 from nodelease.local.files import StateFiles
+from nodelease.local.processes import is_alive
 from nodelease.local.wire import GarbageError, LineReader, document, to_line
 from nodelease.state import LeaseState
 from nodelease.store import Snapshot
@@ -41,7 +42,7 @@ class LeaseServer:
         self._onlookers: dict[str, asyncio.TimerHandle] = {}
         self._idle_timer: asyncio.TimerHandle | None = None
         before = {_prefix(request) for lease in self._leases.values() for request in lease.state.ids}
-        asyncio.get_running_loop().call_later(GRACE_SECONDS, self._reap, before)
+        asyncio.get_running_loop().call_later(GRACE_SECONDS, self._reap_absent, before)
         self._count_down()
 
     def joined(self, connection: "ClientConnection") -> None:
@@ -121,6 +122,14 @@ class LeaseServer:
         del self._onlookers[limit]
         prefixes = {connection.prefix for connection in self.connections}
         self._tell(limit, prefixes, to_line({"limit": limit, **document(self._leases[limit])}))
+
+    def _reap_absent(self, prefixes: set[str]) -> None:
+        """After a restart, reap those whose processes are gone. One that lives but is slow to return may still be using its slots."""
+        returned = {connection.prefix for connection in self.connections}
+        slow = {prefix for prefix in prefixes - returned if is_alive(prefix)}
+        self._reap(prefixes - slow)
+        if slow:
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._reap_absent, slow)
 
     def _reap(self, prefixes: set[str]) -> None:
         gone = prefixes - {connection.prefix for connection in self.connections}

@@ -1,3 +1,4 @@
+# ruff: noqa: S311  simulations want randomness that a seed repeats
 """What must hold of the pure transitions, as a hypothesis state machine over any module that claims to be them.
 
 The module is an argument so that `test_mutations` can show that each guard in it is needed.
@@ -224,7 +225,7 @@ class Lease:
         self.reap({request for request in self.state.ids if self.waiters[request].pod == pod})
 
 
-def machine(transitions: ModuleType, *, storm: int) -> type[RuleBasedStateMachine]:
+def machine(transitions: ModuleType, *, storm: int) -> type[RuleBasedStateMachine]:  # noqa: C901  one small rule for each thing done
     """A state machine over a module of transitions; each of its storms takes `storm` random steps."""
 
     class LeaseMachine(RuleBasedStateMachine):

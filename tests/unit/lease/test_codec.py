@@ -1,3 +1,4 @@
+# ruff: noqa: S311  simulations want randomness that a seed repeats
 import json
 import random
 from typing import Any
