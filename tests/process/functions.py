@@ -42,8 +42,9 @@ def exit_process(item: ImageItem, marker: str, victim: str) -> None:
         os._exit(1)
 
 
-def fail_each(item: ImageItem, log: str, every: int) -> str:
-    """Fails for each n-th image."""
+def fail_each(item: ImageItem, log: str, every: int, seconds: float) -> str:
+    """Fails for each n-th image, after a while."""
+    time.sleep(seconds)
     append(log, item.id)
     if int(item.id.rpartition("-")[2]) % every == 0:
         raise ValueError("no luck with this number")

@@ -202,16 +202,18 @@ class Lab:
         steps: Sequence[Step],
         source: Mapping[str, Any],
         *,
-        slots: int = 1,
+        slots: int | None = 1,
         name: str = "job",
         output: str | None = None,
+        output_format: str = "jsonl",
+        if_exists: str = "resume",
         **spec: Any,  # noqa: ANN401  fields of the job
     ) -> Path:
-        """Writes a job with its pipeline, and a NodeLimit for each limit that a step takes."""
-        taken = {limit["name"] for step in steps for limit in step.get("limits", [])}
+        """Writes a job with its pipeline, and a NodeLimit for each limit that a step takes, unless `slots` is None."""
+        taken = {limit["name"] for step in steps for limit in step.get("limits", []) if slots is not None}
         limits = [_document("NodeLimit", limit, {"slots": slots}) for limit in sorted(taken)]
-        url = output or str(self.folder / name)
-        job = _document("ImageJob", name, {"pipeline": {"steps": list(steps)}, "source": source, "output": {"url": url}, **spec})
+        written = {"url": output or str(self.folder / name), "format": output_format, "ifExists": if_exists}
+        job = _document("ImageJob", name, {"pipeline": {"steps": list(steps)}, "source": source, "output": written, **spec})
         file = self.folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump_all([*limits, job]))
         return file

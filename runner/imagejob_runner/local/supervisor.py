@@ -250,6 +250,8 @@ class LocalRun:
         return [runner.shard]
 
     def _apply_failure_policy(self) -> None:
+        if self._tally.everything_ended:
+            return  # nothing is won by stopping, and the end is judged with all files written
         why = too_many_failures(self._request.job.spec.failure_policy, self._tally.failed, self._tally.done)
         if why is not None:
             self._stop(Phase.FAILED, ExitCode.JOB_FAILED, why)

@@ -57,6 +57,11 @@ class Tally:
         return sum(snapshot.progress.done for snapshot in self._latest.values())
 
     @property
+    def everything_ended(self) -> bool:
+        """Whether no image is left to do."""
+        return self.done + self._already() >= self.total
+
+    @property
     def failed(self) -> int:
         """Images that failed in this run."""
         return sum(snapshot.progress.failed for snapshot in self._latest.values())

@@ -1,0 +1,90 @@
+"""An output belongs to one job: the same job goes on, another one is refused and told why."""
+
+import copy
+import json
+
+from tests.process import pictures
+from tests.process.harness import Lab, Step, call, comparable, inputs
+from tests.process.test_hostile_inputs import INFER
+
+
+def test_a_finished_job_that_is_run_again_does_nothing(lab: Lab) -> None:
+    log = lab.folder / "log"
+    job = lab.job([call("work", "note", arguments={"log": str(log)})], inputs(10), chunkSize=3)
+    lab.run(job).expect(0)
+    before = {path: path.stat().st_mtime_ns for path in lab.output().folder.rglob("*") if path.is_file()}
+    answer = lab.run(job).expect(0).answer
+    assert answer["images"] == {"total": 10, "succeeded": 10, "failed": 0, "skipped": 0}
+    assert {path: path.stat().st_mtime_ns for path in lab.output().folder.rglob("*") if path.is_file()} == before
+    assert len(log.read_text().splitlines()) == 10
+
+
+def test_other_workers_may_go_on_where_fewer_stopped(lab: Lab) -> None:
+    steps = [call("work", "note", arguments={"log": str(lab.folder / "log")})]
+    lab.run(lab.job(steps, inputs(40), chunkSize=4, parallelism=1)).expect(0)
+    rows = comparable(lab.output().rows())
+    for part in lab.output().parts()[::2]:
+        part.unlink()
+    lab.run(lab.job(steps, inputs(40), chunkSize=7, parallelism=3)).expect(0)
+    assert comparable(lab.output().rows()) == rows
+    lab.verify()
+
+
+def test_an_output_of_another_job_is_refused_and_the_difference_is_named(lab: Lab) -> None:
+    pictures.write_all(lab.folder / "photos", {f"{number}.jpg": pictures.photo(number, (32, 24)) for number in range(3)})
+    labels = lab.folder / "labels.txt"
+    labels.write_text("red\ngreen\nblue\n")
+    infer = copy.deepcopy(INFER)
+    infer["infer"] |= {"labels": str(labels), "outputs": {"topK": {"k": 1}}}
+    source = {"prefix": {"url": str(lab.folder / "photos")}}
+
+    def steps(**changes: object) -> list[Step]:
+        return [{"name": "download", "download": {}}, {**infer, "infer": {**infer["infer"], **changes}}]
+
+    lab.run(lab.job(steps(), source)).expect(0)
+    rows = lab.output().by_id()
+    assert {row["outputs"]["look"][0]["label"] for row in rows.values()} <= {"red", "green", "blue"}
+
+    def refused(changed: list[Step], *, of: dict[str, object] = source, **spec: object) -> str:
+        return lab.run(lab.job(changed, of, **spec)).expect(2).err
+
+    preprocess = {**infer["infer"]["preprocess"], "size": 64}
+    assert "pipeline.steps.look.infer.preprocess.size: was 32, now 64" in refused(steps(preprocess=preprocess))
+    other = {"architecture": "tests.process.networks:fails_on_red"}
+    assert "pipeline.steps.look.infer.model.architecture" in refused(steps(model=other))
+    assert "output.format: was 'jsonl', now 'parquet'" in refused(steps(), output_format="parquet")
+    (lab.folder / "photos" / "new.jpg").write_bytes(pictures.photo(4))
+    assert "1 inputs added, 0 removed" in refused(steps())
+    (lab.folder / "photos" / "new.jpg").unlink()
+    labels.write_text("red\ngreen\nazure\n")
+    assert "pipeline.steps.look.infer.labels.sha256" in refused(steps())
+    labels.write_text("red\ngreen\nblue\n")
+
+    assert lab.output().by_id() == rows
+    lab.run(lab.job(steps(batchSize=1), source, parallelism=2, priority=3)).expect(0)
+    assert lab.output().by_id() == rows, "what changes no row may be changed"
+
+
+def test_an_output_that_exists_is_refused_when_the_job_says_so(lab: Lab) -> None:
+    steps = [call("work", "note", arguments={"log": str(lab.folder / "log")})]
+    lab.run(lab.job(steps, inputs(2), if_exists="fail")).expect(0)
+    assert "output.ifExists is fail" in lab.run(lab.job(steps, inputs(2), if_exists="fail")).expect(2).err
+    assert len((lab.folder / "log").read_text().splitlines()) == 2
+
+
+def test_a_damaged_part_is_found_and_named(lab: Lab) -> None:
+    lab.run(lab.job([call("work", "note", arguments={"log": str(lab.folder / "log")})], inputs(6), chunkSize=3)).expect(0)
+    part = lab.output().parts()[0]
+    whole = part.read_text()
+    for damaged in (whole[:-5], "", whole + whole.splitlines()[0] + "\n", whole.replace("image-0001", "image-0007")):
+        part.write_text(damaged)
+        report = lab.start("verify", "--json", lab.output().folder).wait().expect(1).answer
+        assert any(part.name in problem["file"] for problem in report["problems"])
+    part.write_text(whole)
+    holds = lab.output().folder / "_imagejob" / "holds"
+    holds.mkdir(exist_ok=True)
+    record = {"node": "n", "boot": "b", "limit": "gpu", "slot": 0, "id": "x", "asked": 0, "busy": 1, "waited": False}
+    lines = [{**record, "fence": fence, "start": start, "end": start + 2} for fence, start in ((1, 10.0), (2, 11.0))]
+    (holds / "00000-run-0001.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = lab.start("verify", "--json", lab.output().folder).wait().expect(1).answer
+    assert report["holds"]["overlaps"] == 1
