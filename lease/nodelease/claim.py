@@ -18,7 +18,7 @@ class Claim:
     asked_at: float
     """When the caller asked: seconds of CLOCK_BOOTTIME."""
     previous: Holding | None = None
-    """The holding that is passed on."""
+    """The holding that is passed on, until it is given up."""
     future: Future[Holding] = field(default_factory=Future)
     """Where the caller waits."""
     operation: Operation | None = None
@@ -31,11 +31,6 @@ class Claim:
     """What the caller got."""
     timer: asyncio.TimerHandle | None = None
     """Ends the caller's patience."""
-
-    @property
-    def floor(self) -> int:
-        """A grant with this fence or a lower one is not for this claim."""
-        return self.previous.fence if self.previous is not None else 0
 
     def resolve(self, holding: Holding) -> bool:
         """Give the caller its holding; False if the caller has left."""

@@ -184,7 +184,8 @@ class LimitSession:
         claim.requested = True
         holder = state.holder(previous.id)
         if holder is None or holder.fence != previous.fence or previous.ended:
-            self._drop(previous)
+            self._end(previous)
+            claim.previous = None
         elif now() < previous.deadline:
             self._keep(claim, previous)
         else:
@@ -204,7 +205,7 @@ class LimitSession:
             current = state.holder(holder.id)
             if claim.waiter.id not in self._claims or current is None or current.fence != holder.fence:
                 return  # abandoned, or expired: the review that follows asks again
-            if claim.previous is not None and claim.previous.fence == holder.fence:
+            if claim.previous is not None:
                 claim.previous.renewed(started, state.duration_seconds)
                 self._keep(claim, claim.previous)
             else:
@@ -261,14 +262,13 @@ class LimitSession:
 
     def _review_claim(self, claim: Claim, state: LeaseState, since: float, *, old: bool) -> None:
         holder = state.holder(claim.waiter.id)
-        if holder is not None and holder.fence > claim.floor:
-            if old:
-                self._confirm(claim, holder)
-            else:
-                self._grant(claim, holder, state, since)
-        elif holder is None and state.waiter(claim.waiter.id) is not None:
+        if holder is not None and old:
+            self._confirm(claim, holder)
+        elif holder is not None:
+            self._grant(claim, holder, state, since)
+        elif state.waiter(claim.waiter.id) is not None:
             claim.queued = True
-        elif holder is None:
+        else:
             logger.info("Request %s for limit %r was removed from its Lease; asking again", claim.waiter.id, self.limit)
             self._submit_request(claim)
 
@@ -285,10 +285,6 @@ class LimitSession:
     # The life of holdings.
 
     def _end(self, holding: Holding) -> None:
-        holding.end()
-        self._drop(holding)
-
-    def _drop(self, holding: Holding) -> None:
         holding.end()
         if self._held.get(holding.id) is holding:
             del self._held[holding.id]

@@ -62,11 +62,14 @@ class LeaseWriter:
         self._limit = limit
         self._changed = changed
         self._pending: list[Operation] = []
+        self._stopped = False
         self._known = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def submit(self, operation: Operation) -> None:
         """Write a transition after those submitted before; together with them where possible."""
+        if self._stopped:
+            return
         self._pending.append(operation)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._drain())
@@ -89,7 +92,8 @@ class LeaseWriter:
             await asyncio.shield(self._task)
 
     async def stop(self) -> None:
-        """Forget what is left to write."""
+        """Forget what is left to write, and whatever comes later."""
+        self._stopped = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from nodelease import transitions
+from nodelease.claim import Claim
 from nodelease.clock import now
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
 from nodelease.holding import Holding
-from nodelease.state import LeaseState
+from nodelease.state import LeaseState, Waiter
 
 from tests.unit.lease.simulated import Party, SimulatedServer
 
@@ -182,6 +183,36 @@ async def test_a_waiter_that_others_removed_asks_again() -> None:
     await two.session.close(1)
 
 
+async def test_a_grant_to_a_caller_who_has_left_is_given_back() -> None:
+    server = SimulatedServer(LeaseState(slots=1))
+    party, other = Party(server, "p", random.Random(1)), Party(server, "other", random.Random(2))
+    holding = await other.acquire()
+    claim = Claim(Waiter("p-1", "p"), now())
+    party.session.acquire(claim, None)
+    await until(lambda: bool(server.state.queue))
+    claim.future.cancel()
+    await holding.release()
+    await until(lambda: server.state.transitions == 2 and not server.state.holders)
+    await party.session.close(1)
+    await other.session.close(1)
+
+
+async def test_a_limit_that_was_made_again_begins_its_fences_again() -> None:
+    server = SimulatedServer(LeaseState(slots=1))
+    party, other = Party(server, "p", random.Random(1)), Party(server, "other", random.Random(2))
+    holding = await party.acquire()
+    waiting = asyncio.ensure_future(other.acquire())
+    await asyncio.wait_for(holding.wait_contended(), 5)
+    passing = asyncio.ensure_future(holding.pass_on())
+    taken = await waiting
+    server.write(LeaseState(slots=1))
+    again = await asyncio.wait_for(passing, 5)
+    assert again.fence == 1
+    await until(lambda: not taken.valid)
+    await party.session.close(1)
+    await other.session.close(1)
+
+
 async def test_a_missing_limit_is_waited_for_and_named(caplog: pytest.LogCaptureFixture) -> None:
     server = SimulatedServer(LeaseState(slots=1))
     snapshot, server.newest = server.newest, None
@@ -232,8 +263,15 @@ async def test_a_shorter_duration_gives_those_who_hold_time_to_renew() -> None:
     holding = await holder.acquire()
     waiting = asyncio.ensure_future(waiter.acquire())
     await until(lambda: bool(server.state.queue))
+    begun = now()
+    await until(lambda: now() - begun > 1.2)
+    holder.store.cut = True  # it hears of the change later than the waiter does
     server.write(transitions.resize(server.state, duration_seconds=1))
+    begun = now()
+    await until(lambda: now() - begun > 0.3)
+    holder.store.cut = False
     await until(lambda: server.state.holders[0].beat >= 4)
+    assert server.state.holders[0].fence == holding.fence
     assert holding.valid
     assert not waiting.done()
     await holding.release()
