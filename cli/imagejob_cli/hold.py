@@ -6,6 +6,7 @@ killed, which frees the slot at once: so the command dies with it (`tether`).
 """
 
 import asyncio
+import logging
 import os
 import shutil
 import sys
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nodelease import Holding, LeaseClient
+from imagejob_runner.constants import ExitCode
+from nodelease import AcquireTimeoutError, Holding, LeaseClient, LimitNotFoundError
 
 from imagejob_cli import tether
 from imagejob_cli.constants import CANNOT_EXECUTE, COMMAND_NOT_FOUND, SIGNAL_EXIT_BASE, WAIT_NOTICE_SECONDS
@@ -53,10 +55,15 @@ async def hold_and_run(order: Order) -> int:
     problem = _why_not(order.command[0])
     if problem is not None:
         return problem
+    logging.getLogger("nodelease").addHandler(logging.NullHandler())  # what it warns of is said here, in other words
     client = LeaseClient.local(_who(order.command[0]))
     try:
         with PassedSignals() as signals:
-            holding = await _acquired(client, order, signals)
+            try:
+                holding = await _acquired(client, order, signals)
+            except (AcquireTimeoutError, LimitNotFoundError) as error:  # both at the end of the timeout only
+                _say(str(error))
+                return ExitCode.TIMEOUT
             if holding is None:
                 return SIGNAL_EXIT_BASE + await signals.ending
             return await _run(client, order, holding, signals)
@@ -89,7 +96,7 @@ async def _acquired(client: LeaseClient, order: Order, signals: PassedSignals) -
         done, _ = await asyncio.wait(either, timeout=WAIT_NOTICE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         waited = not done
         if waited:
-            _say(f"waiting: {client.waiting_reason(order.limit) or f'limit {order.limit!r} is in use'}")
+            _say(f"waiting: {await _waiting_reason(client, order.limit)}")
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if acquire.done():
             holding = acquire.result()
@@ -101,6 +108,13 @@ async def _acquired(client: LeaseClient, order: Order, signals: PassedSignals) -
             acquire.cancel()
             await asyncio.gather(acquire, return_exceptions=True)
     return None
+
+
+async def _waiting_reason(client: LeaseClient, limit: str) -> str:
+    reason = client.waiting_reason(limit) or f"limit {limit!r} is in use"
+    if limit in await asyncio.to_thread(client.limits):
+        return reason
+    return f"{reason}. Make it with: imagejob lease define {limit} --slots N"
 
 
 async def _run(client: LeaseClient, order: Order, holding: Holding, signals: PassedSignals) -> int:

@@ -3,14 +3,22 @@
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self
-
-from imagejob_runner.local.supervisor import LocalRun
+from typing import Any, Protocol, Self
 
 _ORDERLY = 1
 _AT_ONCE = 2
-_ENDING = "ending: batches at work are finished and what is whole is committed. Press Ctrl-C again to end at once."
-_KILLED = "ending at once: what is committed stays."
+_ENDING = "Ending: batches at work are finished and what is whole is committed. Press Ctrl-C again to end at once."
+_KILLED = "Ending at once: what is committed stays."
+
+
+class Stoppable(Protocol):
+    """What is needed of `imagejob_runner.local.supervisor.LocalRun`."""
+
+    def interrupt(self) -> None:
+        """Ends the run in order."""
+
+    def kill(self) -> None:
+        """Ends it at once."""
 
 
 class Interruption:
@@ -22,7 +30,7 @@ class Interruption:
         note: Says something to the user.
     """
 
-    def __init__(self, run: LocalRun, planning: Callable[[], bool], note: Callable[[str], None]) -> None:
+    def __init__(self, run: Stoppable, planning: Callable[[], bool], note: Callable[[str], None]) -> None:
         self._run, self._planning, self._note = run, planning, note
         self._before: dict[int, Any] = {}
         self._count = 0
@@ -38,13 +46,13 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self._planning() or self._count > _AT_ONCE:
             raise KeyboardInterrupt
         if self._count == _ORDERLY:
-            self._note(f"{signal.Signals(number).name}: {_ENDING}")
+            self._note(_ENDING)
             self._run.interrupt()
         else:
-            self._note(f"{signal.Signals(number).name}: {_KILLED}")
+            self._note(_KILLED)
             self._run.kill()

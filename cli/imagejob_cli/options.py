@@ -22,7 +22,7 @@ def duration(text: str) -> float:
     try:
         return duration_seconds(text)
     except ValueError as error:
-        raise click.BadParameter(f"{text!r} is {error}") from None
+        raise click.BadParameter(f"{error}, not {text!r}") from None
 
 
 files_option = click.option(

@@ -10,7 +10,7 @@ from imagejob_runner.statistics import percentile
 from imagejob_cli.view import errors
 from imagejob_cli.wording import count, milliseconds, printable, rate, span
 
-_LABEL_WIDTH = 10
+_LABEL_WIDTH = 12
 
 
 def summary(name: str, result: RunResult, last: RunProgress | None) -> Iterator[str]:
@@ -61,8 +61,10 @@ def _images(result: RunResult) -> str:
 
 
 def _time(result: RunResult) -> str:
-    if not result.done:
-        return f"{span(result.wall_seconds)}; nothing was left to do" if not result.exit_code else span(result.wall_seconds)
+    if not result.done and not result.exit_code:
+        return f"{span(result.wall_seconds)}; nothing was left to do"
+    if not result.done or not result.elapsed_seconds:
+        return span(result.wall_seconds)
     elapsed = f"{count(result.done, 'image')} in {span(result.elapsed_seconds)}, {rate(result.images_per_second)}"
     return f"{elapsed}; {span(result.wall_seconds)} with start and end"
 

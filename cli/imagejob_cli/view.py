@@ -50,6 +50,8 @@ class RunView:
 
 def details(progress: RunProgress) -> list[tuple[str, str]]:
     """The lines below the bar: a label and words; only those that have something to say."""
+    if progress.phase is Phase.PLANNING:
+        return [("state", state(progress))]
     limits = [f"{name} {use.held}/{use.slots} held, {use.waiting} waiting" for name, use in progress.limits.items()]
     stages = [f"{name} {milliseconds(1000 * seconds / images)}" for name, (images, seconds) in progress.stages.items() if images]
     lines = [
@@ -69,7 +71,7 @@ def state(progress: RunProgress) -> str:
     parts = [
         f"{100 * progress.done // max(1, progress.total)}%",
         "starting" if fresh and progress.done < progress.total else rate(progress.images_per_second),
-        clock(progress.elapsed_seconds),
+        f"{clock(progress.elapsed_seconds)} elapsed",
     ]
     if progress.eta_seconds is not None and progress.done < progress.total:
         parts.append(f"{clock(progress.eta_seconds)} left")

@@ -3,6 +3,7 @@
 _MINUTE = 60
 _HOUR = 3600
 _TEN = 10
+_LEAST = 0.005
 
 
 def printable(text: str) -> str:
@@ -32,7 +33,9 @@ def span(seconds: float) -> str:
 
 def milliseconds(value: float) -> str:
     """Milliseconds with as many digits as one can care about: `0.04 ms`, `3.2 ms`, `350 ms`."""
-    digits = 0 if value >= _TEN or value == 0 else 1 if value >= 1 else 2
+    if value < _LEAST:
+        return "0 ms"
+    digits = 0 if value >= _TEN else 1 if value >= 1 else 2
     return f"{value:.{digits}f} ms"
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def fold_batch_norm(network: nn.Module, example: torch.Tensor) -> int:
     """Folds in place what can be folded.
 

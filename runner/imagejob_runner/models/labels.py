@@ -10,7 +10,7 @@ from imagejob_runner.exceptions import ModelError
 IMAGENET: Final = "imagenet-1k"
 """Name of the built-in list: the 1,000 classes of ILSVRC 2012 in their usual order.
 
-The names are those of torchvision's ``models/_meta.py`` (Copyright (c) Soumith Chintala 2016, BSD-3-Clause).
+The names are those of torchvision's ``models/_meta.py`` (BSD-3-Clause; see imagenet-1k.LICENSE beside the list).
 """
 
 

@@ -44,18 +44,13 @@ class Network:
         use_threads(self._threads)
         self._dtype = _DTYPES[infer.precision]
         self._scale, self._shift = _affine(infer.preprocess.normalize, self.device)
-        size = infer.preprocess.size
+        self._autocast = False
         smallest, largest = 1, None
         if infer.model.program is None:
-            self._autocast = False
-            self._module, self._layout = self._built(infer, path, size)
+            self._module, self._layout = self._built(infer, path)
         else:
-            if path is None:
-                raise ModelError(f"model.program: {infer.model.program} was not fetched")
             self._autocast = self._dtype is not torch.float32
-            program = load_program(path, self.device, size)
-            self._module, self._layout = program.network, torch.contiguous_format
-            smallest, largest = program.batch_range
+            self._module, self._layout, (smallest, largest) = self._exported(infer, path)
         best = infer.batch_size if self.device.type != "cpu" else max(_CPU_IMAGES, _CPU_IMAGES * self._threads // 2)
         self.smallest = smallest
         """Fewest images that the model takes at once."""
@@ -93,7 +88,7 @@ class Network:
         """``(value * scale - mean) / std`` as one product and one sum, in float32."""
         return batch.to(torch.float32).mul_(self._scale).add_(self._shift)
 
-    def _built(self, infer: Infer, path: Path | None, size: int) -> tuple[torch.nn.Module, torch.memory_format]:
+    def _built(self, infer: Infer, path: Path | None) -> tuple[torch.nn.Module, torch.memory_format]:
         model = infer.model
         network = build(model.architecture or "", model.arguments)
         if path is not None:
@@ -101,15 +96,27 @@ class Network:
         elif model.weights is not None:
             raise ModelError(f"model.weights: {model.weights} was not fetched")
         network = network.float().eval().requires_grad_(requires_grad=False)
-        noise = torch.randint(0, 256, (_EXAMPLES, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        scale, shift = _affine(infer.preprocess.normalize, torch.device("cpu"))
-        example = noise.float().mul_(scale).add_(shift).permute(0, 3, 1, 2).contiguous()
-        try:
-            network, layout = prepare(network, example)
-        except Exception as error:
-            shape = tuple(example.shape)
-            raise ModelError(f"model.architecture: {model.architecture} fails on an example batch of shape {shape}: {error}") from error
+        network, layout = _prepared(network, infer, _EXAMPLES, torch.device("cpu"))
         return network.to(device=self.device, dtype=self._dtype), layout
+
+    def _exported(self, infer: Infer, path: Path | None) -> tuple[torch.nn.Module, torch.memory_format, tuple[int, int | None]]:
+        if path is None:
+            raise ModelError(f"model.program: {infer.model.program} was not fetched")
+        program = load_program(path, self.device, infer.preprocess.size)
+        smallest, largest = program.batch_range
+        network, layout = _prepared(program.network, infer, max(smallest, min(_EXAMPLES, largest or _EXAMPLES)), self.device)
+        return network, layout, program.batch_range
+
+
+def _prepared(network: torch.nn.Module, infer: Infer, images: int, device: torch.device) -> tuple[torch.nn.Module, torch.memory_format]:
+    size = infer.preprocess.size
+    noise = torch.randint(0, 256, (images, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).to(device)
+    scale, shift = _affine(infer.preprocess.normalize, device)
+    example = noise.float().mul_(scale).add_(shift).permute(0, 3, 1, 2).contiguous()
+    try:
+        return prepare(network, example)
+    except Exception as error:
+        raise ModelError(f"the model fails on an example batch of shape {tuple(example.shape)}: {error}") from error
 
 
 def _device(name: str) -> torch.device:

@@ -23,7 +23,7 @@ def describe(output: torch.Tensor, outputs: Outputs, labels: Sequence[str] | Non
     """What is written about each image of a batch.
 
     * top-k: ``[{"label", "index", "score"}]``, best first, scores rounded to 6 decimals; without labels the label is the index as text.
-    * embedding: the flattened output as a list of numbers with 7 significant digits; ``l2`` divides it by its length.
+    * embedding: the flattened output as a list of numbers with 7 digits of the largest; ``l2`` divides it by its length.
     * tensor: ``{"shape", "dtype", "data"}``, `data` as nested lists.
 
     Args:

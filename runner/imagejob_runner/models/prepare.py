@@ -19,13 +19,13 @@ _TOLERANCE: Final = 1e-5
 logger = logging.getLogger(__name__)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # tensors made in inference mode could not be parameters later
 def prepare(network: torch.nn.Module, example: torch.Tensor) -> tuple[torch.nn.Module, torch.memory_format]:
     """The quickest equivalent of `network` that works.
 
     Args:
-        network: A network in evaluation mode, in float32, on the CPU.
-        example: Its input, shape (batch, 3, size, size), contiguous.
+        network: A network in evaluation mode, in float32.
+        example: Its input, shape (batch, 3, size, size), contiguous, on the network's device.
 
     Returns:
         The network to use and the memory format that its input must have.

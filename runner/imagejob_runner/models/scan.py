@@ -27,7 +27,7 @@ _ENTRIES: Final = re.compile(
     | data/weights/(weight_\d+ | model_weights_config\.json)
     | data/constants/(tensor_\d+ | model_constants_config\.json)
     | data/sample_inputs/model\.pt
-    | extra/[\w.-]+
+    | extra/[\w-]+(\.(txt|json|ya?ml))?
     """,
     re.VERBOSE,
 )

@@ -22,8 +22,8 @@ _TARGET: Final = re.compile(
 )
 _PLAIN: Final = re.compile(r"[\w.:+-]*")
 """No parentheses, quotes, spaces or assignments: harmless wherever it is pasted."""
-_INERT: Final = frozenset({"metadata"})
-"""Stack traces and module names of the exporter; kept as data."""
+_INERT: Final = frozenset({"metadata", "as_string", "as_strings"})
+"""Stack traces and module names of the exporter, and text given to operators: data, quoted wherever it is written."""
 _SPEC_TYPES: Final = frozenset({None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"})
 _CALL: Final = re.compile(
     r"""

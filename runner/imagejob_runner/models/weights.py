@@ -1,6 +1,7 @@
 """Reading weights without running anything that they may carry."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -59,7 +60,10 @@ def _is_safetensors(path: Path) -> bool:
 
 def _load_pickle(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # How a file was pickled is nothing that its reader can act on.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch goes on to advise switching the check off, which is never the answer here.
         reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()
@@ -67,7 +71,9 @@ def _load_pickle(path: Path) -> object:
             f"model.weights: {path.name} is refused: it is damaged, or holds more than tensors ({reason[0] if reason else 'unreadable'}); "
             "save model.state_dict() alone, best as safetensors"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, UnicodeDecodeError) as error:
+    except OSError:
+        raise
+    except Exception as error:
         raise ModelError(f"model.weights: {path.name} is damaged or no file of torch.save: {error}") from error
 
 

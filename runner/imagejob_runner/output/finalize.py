@@ -66,9 +66,9 @@ async def _count(output: OutputStore, plan: Plan, policy: FailurePolicy, errors:
 
     async def read(chunk: int) -> list[Row]:
         rows = await read_rows(output, plan, chunk % plan.shards, chunk)
-        if rows is None or len(rows) != plan.chunk_total(chunk):
-            found = "has gone" if rows is None else f"has {len(rows)} of {plan.chunk_total(chunk)} rows"
-            raise StorageError(f"{output.url}: the part of chunk {chunk} {found}; delete it and run again")
+        if len(rows) != plan.chunk_total(chunk):
+            found = f"{len(rows)} of {plan.chunk_total(chunk)}"
+            raise StorageError(f"{output.url}: the part of chunk {chunk} has {found} rows; delete it and run again")
         return rows
 
     chunks = sorted(await committed_chunks(output, plan))

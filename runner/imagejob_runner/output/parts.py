@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from imagejob_runner.constants import RESULTS_FOLDER
+from imagejob_runner.exceptions import StorageError
 from imagejob_runner.output.codec import decode_rows
 from imagejob_runner.planning import Plan
 from imagejob_runner.rows import Row
@@ -32,12 +33,14 @@ async def committed_chunks(output: OutputStore, plan: Plan, shard: int | None = 
     return {chunk for chunk in found if chunk is not None and (shard is None or chunk % plan.shards == shard)}
 
 
-async def read_rows(output: OutputStore, plan: Plan, shard: int, chunk: int) -> list[Row] | None:
-    """The rows of a chunk; None when it has not been committed.
+async def read_rows(output: OutputStore, plan: Plan, shard: int, chunk: int) -> list[Row]:
+    """The rows of a chunk that has been committed.
 
     Raises:
-        StorageError: The part cannot be read, or is damaged.
+        StorageError: The part is not there, cannot be read, or is damaged.
     """
     name = chunk_name(plan, shard, chunk)
     data = await output.read(name)
-    return None if data is None else decode_rows(data, plan.format, name)
+    if data is None:
+        raise StorageError(f"{output.url}: {name} is not there; run the job again")
+    return decode_rows(data, plan.format, name)

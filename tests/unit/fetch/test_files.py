@@ -14,6 +14,7 @@ from imagejob_api.pipeline import Download
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError, StorageError
 from imagejob_runner.fetch import Fetcher, copy_to, model_file, sha256_of
+from imagejob_runner.storage import stores
 from imagejob_runner.storage.stores import open_store
 from imagejob_runner.urls import file_url
 
@@ -92,12 +93,26 @@ async def test_objects(s3: S3Server) -> None:
 
 
 async def test_an_object_store_that_refuses(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    from imagejob_runner.storage import stores  # noqa: PLC0415  its cache is emptied
-
     stores._open_store.cache_clear()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     error = await failure(s3.url("fetch/none"))
     assert (error.code, error.retryable) == (ErrorCode.PERMISSION_DENIED, False)
+    stores._open_store.cache_clear()
+
+
+async def test_no_credentials_at_all(serve: Serve, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=403)
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    # The machine's own credentials are asked for through a proxy, so that the test stays on this machine.
+    monkeypatch.setenv("http_proxy", await serve(refuse))
+    monkeypatch.setenv("no_proxy", "")
+    stores._open_store.cache_clear()
+    error = await failure(s3.url("x"))
+    assert error.code == ErrorCode.STORAGE_FAILED
+    assert "AWS_ACCESS_KEY_ID" in error.message
     stores._open_store.cache_clear()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import gzip
 import socket
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
 
@@ -177,6 +178,7 @@ async def test_headers_stay_with_their_host(serve: Serve) -> None:
     assert seen == {"/first": "Bearer x", "/second": "Bearer x", "last": None}
 
 
+@pytest.mark.timeout(20)
 async def test_a_body_that_never_ends(serve: Serve, fetcher: Fetcher) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -188,6 +190,7 @@ async def test_a_body_that_never_ends(serve: Serve, fetcher: Fetcher) -> None:
     assert (error.code, error.retryable) == (ErrorCode.BODY_TOO_LARGE, False)
 
 
+@pytest.mark.timeout(20)
 async def test_a_length_that_is_too_large_is_believed(serve_raw: ServeRaw, fetcher: Fetcher) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
@@ -239,7 +242,12 @@ async def test_a_gzip_bomb(serve: Serve, fetcher: Fetcher) -> None:
         return web.Response(body=bomb, headers={"Content-Encoding": "gzip"})
 
     url = await serve(answer)
-    assert (await failure(fetcher, url)).code == ErrorCode.BODY_TOO_LARGE
+    tracemalloc.start()
+    error = await failure(fetcher, url)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert error.code == ErrorCode.BODY_TOO_LARGE
+    assert peak < 20_000_000  # 64 KiB of the bomb unpack to 64 MB
 
 
 async def test_an_encoding_nobody_asked_for(serve: Serve, fetcher: Fetcher) -> None:

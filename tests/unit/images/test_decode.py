@@ -279,6 +279,12 @@ class TestFrames:
         assert error.code == ErrorCode.NO_SUCH_FRAME
         assert "frame 3" in error.message
 
+    def test_a_multi_picture_jpeg(self) -> None:
+        data = encoded(self.FRAMES[0], "MPO", save_all=True, append_images=self.FRAMES[1:])
+        assert probe(data, PLAIN).format == "JPEG"
+        assert [decode(data, Decode(frame=number)).getpixel((4, 4)) for number in (0, 2)] == [(254, 0, 0), (0, 0, 254)]
+        assert error_of(data, Decode(frame=3)).code == ErrorCode.NO_SUCH_FRAME
+
     def test_a_jpeg_has_one(self) -> None:
         assert error_of(photo("china.jpg"), Decode(frame=1)).code == ErrorCode.NO_SUCH_FRAME
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from imagejob_runner.exceptions import InvalidJobError, StorageError
-from imagejob_runner.storage import OutputStore, open_output
+from imagejob_runner.storage import OutputStore, open_output, stores
 
 from tests.tools.s3 import S3Server
 
@@ -87,8 +87,6 @@ async def test_a_missing_bucket_is_named(s3: S3Server) -> None:
 
 
 async def test_wrong_credentials_are_named(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    from imagejob_runner.storage import stores  # noqa: PLC0415  the cache is of this module's own
-
     stores._open_store.cache_clear()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StorageError, match="credentials"):

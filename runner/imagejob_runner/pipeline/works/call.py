@@ -3,7 +3,6 @@
 import asyncio
 import importlib
 import inspect
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -13,6 +12,7 @@ from imagejob_api.pipeline import Call
 
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError, RunnerError, SkipImage
+from imagejob_runner.output import check_json
 from imagejob_runner.pipeline.flight import Flight
 from imagejob_runner.pipeline.works.base import PlainWork
 
@@ -46,7 +46,9 @@ class CallWork(PlainWork):
         except Exception as error:
             raise ImageError(ErrorCode.CALL_FAILED, f"{self._call.function}: {type(error).__name__}: {error}", retryable=True) from error
         if answer is not None:
-            flight.item.outputs[self._name] = checked_json(answer, self._call.function)
+            flight.item.outputs[self._name] = answer
+        # The function may have written into the outputs by itself, too.
+        check_json(flight.item.outputs, f"what {self._call.function} returned: outputs")
 
     async def _in_thread(self, flight: Flight) -> Any:  # noqa: ANN401  whatever the user's function returns
         loop = asyncio.get_running_loop()
@@ -79,15 +81,3 @@ def import_function(call: Call) -> Callable[..., Any]:
     if not callable(target):
         raise InvalidJobError(f"call.function {call.function!r} is not callable")
     return target  # type: ignore[no-any-return]
-
-
-def checked_json(value: Any, where: str) -> Any:  # noqa: ANN401  any JSON value
-    """The value, if it can stand in a row.
-
-    Raises:
-        ImageError: It is no JSON, or contains NaN or infinity.
-    """
-    try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} returned what JSON cannot hold: {error}") from error

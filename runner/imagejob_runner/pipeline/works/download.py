@@ -45,4 +45,4 @@ class DownloadWork:
         self._expected += 0.1 * (len(data) - self._expected)
         digest = await asyncio.to_thread(hashlib.sha256, data) if len(data) > HASH_IN_THREAD_BYTES else hashlib.sha256(data)
         flight.item.data = data
-        flight.item.provenance.update(sha256=digest.hexdigest(), bytes=len(data))
+        flight.item.provenance.update(inputSha256=digest.hexdigest(), inputBytes=len(data))

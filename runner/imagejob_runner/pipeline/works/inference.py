@@ -52,7 +52,7 @@ class InferenceWork:
         errors: list[ImageError | None] = []
         for flight, answer in zip(flights, answers, strict=True):
             flight.item.array = None
-            flight.item.provenance.update(model=self._predictor.model_digest, preprocess=self._predictor.preprocess_fingerprint)
+            flight.item.provenance.update(modelSha256=self._predictor.model_digest, preprocess=self._predictor.preprocess_fingerprint)
             if isinstance(answer, ImageError):
                 errors.append(answer)
             else:

@@ -52,7 +52,9 @@ class PixelWork(PlainWork):
             if not flight.held_pixels:
                 await self._memory.pixels.take(flight.chunk.sequence, probe.decoded_pixels)
                 flight.held_pixels = probe.decoded_pixels
-            item.provenance.update(width=probe.width, height=probe.height, format=probe.format)
+            item.provenance.update(
+                format=probe.format, width=probe.width, height=probe.height, draft=probe.decoded_pixels < probe.width * probe.height
+            )
         await loop.run_in_executor(self._threads, self._work, flight)
         kept = 0
         if item.image is not None:

@@ -1,0 +1,72 @@
+# `make help` lists what there is. `make demo` and `make test` need nothing before them but Python 3.11 or newer (and Go for the S3 tests).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
+DEMO_OUTPUT := results/demo
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format crds bench tools clean distclean
+
+help: ## List the targets
+	@echo "Usage: make TARGET [PYTHON=python3.12]"
+	@echo
+	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/demo.stamp ## Classify real photos with a real model, and print what they show
+	@$(BIN)/imagejob run -f examples/imagejob.yaml --output $(DEMO_OUTPUT)
+	@echo
+	@$(BIN)/imagejob show $(DEMO_OUTPUT)
+
+test: lint tools ## Lint, and run all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp ## Check style, types, the arrows between the packages, and that generated files are up to date
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m imagejob_api.crdgen --check
+
+format: $(VENV)/dev.stamp ## Put the code into its form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+crds: $(VENV)/dev.stamp ## Generate crds/*.yaml and the field reference from the models
+	$(BIN)/python -m imagejob_api.crdgen
+
+bench: $(VENV)/dev.stamp ## Measure, on an otherwise idle machine; one of them: make bench NAME=prefect
+	$(BIN)/python -m bench $(NAME)
+
+tools: $(VENV)/dev.stamp ## Install the S3 server of the tests into a cache outside of this folder
+	@$(BIN)/python -m tests.tools.versitygw
+
+clean: ## Remove results and caches
+	rm -rf results bench/out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the virtual environment too
+	rm -rf $(VENV)
+
+# The virtual environment. A stamp is newer than pyproject.toml when what it names is installed.
+
+$(VENV)/created.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "imagejob needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>&1 || true)"; \
+	  echo "Install one, then name it, as in: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; } >&2
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/demo.stamp: pyproject.toml | $(VENV)/created.stamp
+	@echo "Installing imagejob into $(VENV). The first time takes some minutes: torch is a download of gigabytes."
+	@$(PIP_INSTALL) '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(VENV)/created.stamp
+	@echo "Installing imagejob with its tools for development into $(VENV). The first time takes some minutes: torch is a download of gigabytes."
+	@$(PIP_INSTALL) '.[dev]'
+	@touch $@ $(VENV)/demo.stamp

@@ -1,0 +1,59 @@
+"""A request for slots on its way from the caller's thread to the client's, until it becomes a holding."""
+
+import asyncio
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from nodelease.holding import Holding
+from nodelease.state import Waiter
+from nodelease.writer import Operation
+
+
+@dataclass(eq=False, slots=True)
+class Claim:
+    """One call of `acquire` or `pass_on`. Used in the client's thread only, but for `future`."""
+
+    waiter: Waiter
+    """What stands in the queue."""
+    asked_at: float
+    """When the caller asked: seconds of CLOCK_BOOTTIME."""
+    previous: Holding | None = None
+    """The holding that is passed on."""
+    future: Future[Holding] = field(default_factory=Future)
+    """Where the caller waits."""
+    operation: Operation | None = None
+    """The write on its way; what the store shows meanwhile says nothing."""
+    requested: bool = False
+    """Whether the request was written once."""
+    queued: bool = False
+    """Whether it was seen in the queue."""
+    holding: Holding | None = None
+    """What the caller got."""
+    timer: asyncio.TimerHandle | None = None
+    """Ends the caller's patience."""
+
+    @property
+    def floor(self) -> int:
+        """A grant with this fence or a lower one is not for this claim."""
+        return self.previous.fence if self.previous is not None else 0
+
+    def resolve(self, holding: Holding) -> bool:
+        """Give the caller its holding; False if the caller has left."""
+        self.stop_timer()
+        if not self.future.set_running_or_notify_cancel():
+            return False
+        self.holding = holding
+        self.future.set_result(holding)
+        return True
+
+    def fail(self, error: Exception) -> None:
+        """Give the caller an error."""
+        self.stop_timer()
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+    def stop_timer(self) -> None:
+        """The caller's patience does not matter any more."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

@@ -1,0 +1,116 @@
+"""The pure transitions of a Lease: the only ways in which it may change.
+
+Each takes a state and returns the next one, or *the same object* when nothing changes, which callers take as "write nothing". All are
+idempotent: a caller whose write may or may not have been done reads again and applies the same transition again.
+
+Every transition that frees a slot, or makes one grantable, grants in the same step. So between any two writes no slot is free that
+somebody could have.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from nodelease.state import Holder, LeaseState, Waiter
+
+
+def request(state: LeaseState, waiter: Waiter) -> LeaseState:
+    """Ask for slots: granted at once if they are free and nobody waits before, else queued. Asking twice changes nothing."""
+    if state.holder(waiter.id) is not None or state.waiter(waiter.id) is not None:
+        return state
+    return _grant(_enqueue(state, waiter))
+
+
+def release(state: LeaseState, request_id: str) -> LeaseState:
+    """Leave as a holder, and hand the slots to those who wait."""
+    if state.holder(request_id) is None:
+        return state
+    return _grant(_without(state, {request_id}))
+
+
+def yield_(state: LeaseState, waiter: Waiter, fence: int) -> LeaseState:
+    """Release and request in one step.
+
+    Changes nothing when nobody waits who would go first: then a write would only give the same slot back. A holder of a shrunk or
+    inactive limit gives way even if nobody waits, for that is how the limit drains.
+
+    Args:
+        state: The Lease.
+        waiter: The request to queue again; its id is the holder's.
+        fence: The grant to give up. With another one the yield was done already, and the id has been granted again since.
+    """
+    holder = state.holder(waiter.id)
+    if holder is None:
+        return request(state, waiter)
+    if holder.fence != fence:
+        return state
+    others = any(state.grantable(other) and other.priority >= waiter.priority for other in state.queue)
+    if not others and not state.drains(holder):
+        return state
+    return _grant(_enqueue(_without(state, {waiter.id}), waiter))
+
+
+def withdraw(state: LeaseState, request_id: str) -> LeaseState:
+    """Leave the queue, or give back a grant that came too late."""
+    return reap(state, {request_id})
+
+
+def renew(state: LeaseState, request_id: str, fence: int) -> LeaseState:
+    """Show that the holder of this grant lives."""
+    if not any(holder.id == request_id and holder.fence == fence for holder in state.holders):
+        return state
+    holders = tuple(replace(holder, beat=holder.beat + 1) if holder.id == request_id else holder for holder in state.holders)
+    return replace(state, holders=holders)
+
+
+def reap(state: LeaseState, request_ids: Collection[str]) -> LeaseState:
+    """Remove holders and waiters that are gone, and hand their slots on."""
+    return _grant(_without(state, request_ids))
+
+
+def expire(state: LeaseState, request_id: str, fence: int, beat: int) -> LeaseState:
+    """Remove a holder that was seen with this fence and beat for a whole lease duration, unless it has moved since."""
+    holder = state.holder(request_id)
+    if holder is None or (holder.fence, holder.beat) != (fence, beat):
+        return state
+    return _grant(_without(state, {request_id}))
+
+
+def resize(state: LeaseState, *, slots: int | None = None, active: bool | None = None, duration_seconds: int | None = None) -> LeaseState:
+    """Change the limit itself. Growing grants at once; shrinking takes nothing away, and grants nothing until enough have left."""
+    changed = replace(
+        state,
+        slots=state.slots if slots is None else slots,
+        active=state.active if active is None else active,
+        duration_seconds=state.duration_seconds if duration_seconds is None else duration_seconds,
+    )
+    return _grant(state if changed == state else changed)
+
+
+def _enqueue(state: LeaseState, waiter: Waiter) -> LeaseState:
+    before = [other for other in state.queue if other.priority >= waiter.priority]
+    after = [other for other in state.queue if other.priority < waiter.priority]
+    return replace(state, queue=(*before, waiter, *after))
+
+
+def _without(state: LeaseState, request_ids: Collection[str]) -> LeaseState:
+    holders = tuple(holder for holder in state.holders if holder.id not in request_ids)
+    queue = tuple(waiter for waiter in state.queue if waiter.id not in request_ids)
+    if len(holders) == len(state.holders) and len(queue) == len(state.queue):
+        return state
+    return replace(state, holders=holders, queue=queue)
+
+
+def _grant(state: LeaseState) -> LeaseState:
+    """Grant to the head of the queue as long as its slots are free, all of them at once.
+
+    A head that does not fit yet holds up those behind it, or a stream of small requests would starve a large one.
+    """
+    while (head := next(filter(state.grantable, state.queue), None)) is not None:
+        free = state.free
+        if head.slots > len(free):
+            break
+        fence = state.transitions + 1
+        holder = Holder(id=head.id, pod=head.pod, fence=fence, beat=0, slots=free[: head.slots])
+        queue = tuple(waiter for waiter in state.queue if waiter is not head)
+        state = replace(state, holders=(*state.holders, holder), queue=queue, transitions=fence)
+    return state
