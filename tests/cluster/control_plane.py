@@ -118,11 +118,10 @@ class ControlPlane:
         self._write_credentials()
         self._component("etcd", *flags.etcd(self.files))
         self._component("kube-apiserver", *flags.apiserver(self.files, self._port), *options.apiserver_args)
-        if options.controllers:  # they try until the API server answers
+        self._wait("/readyz", deadline)
+        if options.controllers:  # started earlier they would find nothing allowed yet, and come back only seconds later
             self._component("kube-controller-manager", *flags.controller_manager(self.files), *options.controller_manager_args)
             self._component("kube-scheduler", *flags.scheduler(self.files), *options.scheduler_args)
-        self._wait("/readyz", deadline)
-        if options.controllers:
             # Until the controller manager has made it, no pod can be created in the namespace.
             self._wait("/api/v1/namespaces/default/serviceaccounts/default", deadline)
 

@@ -37,14 +37,11 @@ class Files:
 
 def etcd(files: Files) -> list[str]:
     """Arguments of etcd."""
-    peers = f"unix://{files.folder}/etcd-peers.sock"
     return [
         f"--data-dir={files.folder}/etcd",
         f"--listen-client-urls={files.etcd}",
-        f"--advertise-client-urls={files.etcd}",
-        f"--listen-peer-urls={peers}",
-        f"--initial-advertise-peer-urls={peers}",
-        f"--initial-cluster=default={peers}",
+        f"--listen-peer-urls=unix://{files.folder}/etcd-peers.sock",
+        "--advertise-client-urls=http://localhost:2379",  # it must advertise something; nobody reads it
         "--unsafe-no-fsync",  # the data never outlive the process
         "--log-level=warn",
     ]

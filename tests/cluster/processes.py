@@ -37,7 +37,7 @@ class Child:
             return False
         return True
 
-    def end_of_log(self, lines: int = 30) -> str:
+    def end_of_log(self, lines: int = 12) -> str:
         """The last lines of what it said."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
