@@ -41,24 +41,26 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def components() -> Path:
-    """The folder with Kubernetes' programs."""
+    """The folder with Kubernetes' programs, without which no test here can run."""
     try:
         return install_components()
     except UnavailableError as error:
-        return _cannot_run(error)
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
-def control_plane(components: Path) -> Iterator[ControlPlane]:
+def control_plane() -> Iterator[ControlPlane]:
     """A control plane that all tests share: a test that leaves something behind uses a namespace, or a control plane, of its own."""
     with run_control_plane() as plane:
         yield plane
 
 
 @pytest.fixture
-def start_control_plane(components: Path) -> Iterator[StartControlPlane]:
+def start_control_plane() -> Iterator[StartControlPlane]:
     """Starts control planes that end with the test."""
     with ExitStack() as running:
         yield lambda options: running.enter_context(run_control_plane(options))
@@ -79,9 +81,3 @@ def namespace(cluster: ControlPlane, request: pytest.FixtureRequest) -> Iterator
     cluster.kubectl("create", "namespace", name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
-
-
-def _cannot_run(error: UnavailableError) -> Path:
-    if os.environ.get("CI"):
-        pytest.fail(str(error), pytrace=False)
-    pytest.skip(str(error))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -21,6 +21,8 @@ from tests.cluster.folders import claimed_folder
 from tests.integration.conftest import StartControlPlane
 
 pytestmark = pytest.mark.integration
+
+RecordProperty = Callable[[str, object], None]
 
 CHECKOUT = Path(__file__).parents[2]
 READY_SECONDS = 10.0
@@ -45,7 +47,7 @@ def test_versions(control_plane: ControlPlane) -> None:
     assert versions["clientVersion"]["gitVersion"] == KUBERNETES_VERSION
 
 
-def test_it_is_ready_in_seconds(components: Path, record_property: pytest.RecordProperty) -> None:
+def test_it_is_ready_in_seconds(record_property: RecordProperty) -> None:
     """The best of three, since other tests may be using the machine."""
     took = []
     for _ in range(3):
@@ -58,7 +60,7 @@ def test_it_is_ready_in_seconds(components: Path, record_property: pytest.Record
     assert min(took) <= READY_SECONDS
 
 
-def test_five_side_by_side(components: Path, record_property: pytest.RecordProperty) -> None:
+def test_five_side_by_side(record_property: RecordProperty) -> None:
     def start_one(number: int) -> ControlPlane:
         started = time.monotonic()
         plane = running.enter_context(run_control_plane())
@@ -75,7 +77,7 @@ def test_five_side_by_side(components: Path, record_property: pytest.RecordPrope
 
 
 @pytest.mark.parametrize("crash", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(3)", "os.abort()"])
-def test_nothing_stays_when_a_test_crashes(components: Path, tmp_path: Path, crash: str) -> None:
+def test_nothing_stays_when_a_test_crashes(tmp_path: Path, crash: str) -> None:
     report = tmp_path / "report"
     test = tmp_path / "test_crash.py"
     test.write_text(CRASHING_TEST.format(report=str(report), crash=crash))
@@ -99,14 +101,14 @@ def wait_until_gone(processes: Sequence[int]) -> None:
                 os.close(handle)
 
 
-def test_it_removes_its_folder(components: Path) -> None:
+def test_it_removes_its_folder() -> None:
     with run_control_plane(Options(controllers=False)) as plane:
         folder = plane.files.folder
         assert (folder / "logs" / "kube-apiserver.log").stat().st_size > 0
     assert not folder.exists()
 
 
-def test_a_failed_start_shows_why_and_keeps_the_logs(components: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_failed_start_shows_why_and_keeps_the_logs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(StartError, match="no-such-flag") as raised, run_control_plane(Options(apiserver_args=["--no-such-flag"])):
         pytest.fail("it cannot run")
@@ -134,7 +136,15 @@ def test_controllers_and_scheduler_work(start_control_plane: StartControlPlane) 
     plane.kubectl("wait", "--for=condition=Ready", "node/worker", "--timeout=60s")
     plane.kubectl("apply", "-f", "-", stdin=json.dumps(gpu_job("three", pods=3)))
     plane.kubectl("wait", "--for=jsonpath={.status.ready}=2", "job/three", "--timeout=60s")
-    plane.kubectl("wait", "--for=condition=PodScheduled=False", "pod", "-l", "job-name=three", "--field-selector=status.phase=Pending", "--timeout=60s")
+    plane.kubectl(
+        "wait",
+        "--for=condition=PodScheduled=False",
+        "pod",
+        "-l",
+        "job-name=three",
+        "--field-selector=status.phase=Pending",
+        "--timeout=60s",
+    )
     phases = plane.kubectl("get", "pods", "-l", "job-name=three", "-o", "jsonpath={.items[*].status.phase}")
     assert sorted(phases.split()) == ["Pending", "Running", "Running"]
     assert "Insufficient nvidia.com/gpu" in plane.kubectl("get", "pods", "-o", "jsonpath={..conditions[*].message}")

@@ -1,6 +1,5 @@
 """Every mistake that the API server refuses, with the words that `kubectl apply` shows."""
 
-import copy
 import json
 import re
 
@@ -33,7 +32,6 @@ def problems(said: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)
 def test_a_broken_rule(cluster: ControlPlane, broken: Broken) -> None:
     said = refusal(cluster, broken.object, "--dry-run=server")
-    print(said)
     ((field, message),) = problems(said)
     assert field == broken.path
     assert message.endswith(f": {broken.message}")
@@ -44,12 +42,11 @@ def test_a_change(cluster: ControlPlane, namespace: str, change: Change) -> None
     cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(change.before))
     if change.started:
         name = change.before["metadata"]["name"]
-        cluster.kubectl("patch", "-n", namespace, "imagejob", name, "--subresource=status", "--type=merge", "-p", json.dumps(STARTED))
+        cluster.kubectl("patch", "-n", namespace, f"imagejob/{name}", "--subresource=status", "--type=merge", "-p", json.dumps(STARTED))
     if change.message is None:
         cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(change.after))
         return
     said = refusal(cluster, change.after, "-n", namespace)
-    print(said)
     ((_, message),) = problems(said)
     assert message.endswith(f": {change.message}")
 
@@ -60,14 +57,11 @@ def test_what_the_schema_refuses(cluster: ControlPlane, name: str) -> None:
     assert refusal(cluster, INVALID[name], "--dry-run=server")
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (image_job("a" * 53), "metadata.name must be lower-case letters, digits and dashes, at most 52, because pods are named after it"),
-        (image_job("a.b"), "metadata.name must be lower-case letters, digits and dashes, at most 52, because pods are named after it"),
-        (node_limit("a.b"), "metadata.name must be lower-case letters, digits and dashes, at most 63, because it becomes a label of Leases"),
-    ],
-)
+POD = "metadata.name must be lower-case letters, digits and dashes, at most 52, because pods are named after it"
+LABEL = "metadata.name must be lower-case letters, digits and dashes, at most 63, because it becomes a label of Leases"
+
+
+@pytest.mark.parametrize(("value", "message"), [(image_job("a" * 53), POD), (image_job("a.b"), POD), (node_limit("a.b"), LABEL)])
 def test_a_name_that_would_fail_later(cluster: ControlPlane, value: Json, message: str) -> None:
     ((_, said),) = problems(refusal(cluster, value, "--dry-run=server"))
     assert said.endswith(f": {message}")
