@@ -30,12 +30,17 @@ _PROBE_SECONDS: Final = 5
 _PULL_SECONDS: Final = 900
 
 _SETUP: Final = r"""
-# As in the official images: services do not start, and of the documentation only the licences are kept.
+# As in the official images: services do not start, of the documentation only the licences are kept, and apt leaves nothing behind.
 printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
 for path in 'doc/*' 'info/*' 'locale/*' 'man/*'; do echo "path-exclude=/usr/share/$path"; done > /etc/dpkg/dpkg.cfg.d/slim
 echo 'path-include=/usr/share/doc/*/copyright' >> /etc/dpkg/dpkg.cfg.d/slim
 find /usr/share/doc /usr/share/info /usr/share/locale /usr/share/man -type f ! -name copyright -delete
+cat > /etc/apt/apt.conf.d/slim << 'EOF'
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+DPkg::Post-Invoke {"rm -f /var/cache/apt/archives/*.deb";};
+EOF
 rm -rf /var/cache/apt/* /var/lib/apt/lists/* /var/log/*
 """
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ GPU: Final = "nvidia.com/gpu"
 _ROLE: Final = "io.x-k8s.kind.role"
 _CLUSTER: Final = "io.x-k8s.kind.cluster"
 _ANSWER_SECONDS: Final = 10
-_POLL_SECONDS: Final = 0.2
+_LOOK_AGAIN_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,9 @@ class Cluster:
             raise StartError(f"{what}: {error}\n{self._condition()}") from error
 
     def advertise_gpus(self, count: int) -> None:
-        """Lets every worker have so many GPUs, as NVIDIA's device plugin would. A kubelet that starts anew forgets them."""
-        patch = [{"op": "add", "path": f"/status/capacity/{GPU.replace('/', '~1')}", "value": str(count)}]
+        """Lets every worker have so many GPUs, as NVIDIA's device plugin would."""
         for node in self.nodes("worker"):
-            self.kubectl("patch", "node", node, "--subresource=status", "--type=json", f"--patch={json.dumps(patch)}")
-        # The kubelet copies it to what can be asked for when it next reports.
-        self.until(lambda: all(self._allocatable(node) == str(count) for node in self.nodes("worker")), f"workers offer {count} {GPU}")
+            self._advertise(node, str(count))
 
     def load(self, image: str, nodes: Sequence[str] | None = None) -> None:
         """Gives nodes an image of the engine, unless they have it.
@@ -114,28 +111,33 @@ class Cluster:
         """Stops a node's container, as a power cut would."""
         self.engine.docker("stop", self._checked(node))
 
-    def start_node(self, node: str) -> None:
-        """Starts a node's container again."""
-        self.engine.docker("start", self._checked(node))
-
-    def until(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-        """Waits for a condition.
+    def start_node(self, node: str, seconds: float = 120) -> None:
+        """Starts a stopped node's container again, and waits until the node is Ready with the GPUs that it had.
 
         Raises:
-            StartError: It does not hold in time.
+            StartError: It is not in time.
         """
+        before = self.get("node", node)["status"]
+        self.engine.docker("start", self._checked(node))
         deadline = time.monotonic() + seconds
-        while not condition():
+        # The API server goes on telling what it heard last; a heartbeat that is new is the kubelet's word.
+        while True:
+            ready = _ready(self.get("node", node)["status"])
+            if ready["status"] == "True" and ready["lastHeartbeatTime"] != _ready(before)["lastHeartbeatTime"]:
+                break
             if time.monotonic() > deadline:
-                raise StartError(f"not within {seconds:.0f} s: {what}")
-            time.sleep(_POLL_SECONDS)
+                raise StartError(f"{node} was started and is not Ready after {seconds:.0f} s: {ready['message']}")
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        if GPU in before["capacity"]:
+            self._advertise(node, before["capacity"][GPU])
 
     def _has_image(self, node: str, image: str) -> bool:
         return bool(self.engine.docker("exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "--quiet", f"name=={image}").strip())
 
-    def _allocatable(self, node: str) -> str | None:
-        found: str | None = self.get("node", node)["status"]["allocatable"].get(GPU)
-        return found
+    def _advertise(self, node: str, gpus: str) -> None:
+        # The kubelet would copy the capacity to what can be asked for, but only when it next reports.
+        patch = {"status": {"capacity": {GPU: gpus}, "allocatable": {GPU: gpus}}}
+        self.kubectl("patch", "node", node, "--subresource=status", "--type=merge", f"--patch={json.dumps(patch)}")
 
     def _checked(self, node: str) -> str:
         if node not in self.nodes():
@@ -151,3 +153,9 @@ class Cluster:
             except CommandError as error:
                 parts.append(str(error))
         return "\n".join(parts)
+
+
+def _ready(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The condition that says whether a node is Ready."""
+    found: dict[str, Any] = next(condition for condition in status["conditions"] if condition["type"] == "Ready")
+    return found
