@@ -30,6 +30,7 @@ _START_SECONDS: Final = 120.0
 """A healthy start takes a few; but the machine may be busy with other tests."""
 _LOOK_AGAIN_SECONDS: Final = 0.02
 _ADMINISTRATOR: Final = "admin"
+_STAGES: Final = Path(__file__).with_name("simulated-nodes.yaml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +97,16 @@ class ControlPlane:
         return child
 
     def simulate_nodes(self) -> Child:
-        """Starts kwok, which makes every Node ready, and every pod on one run, without doing anything.
+        """Starts kwok, which plays the part of every node's kubelet.
+
+        Every Node becomes ready, and every pod on one runs, without doing anything, until it is deleted or gets an exit code in its
+        annotation ``simulated/exit-code``.
 
         Raises:
             UnavailableError: kwok is not there and cannot be built on this machine.
         """
-        return self.run("kwok", [str(KWOK.install()), f"--kubeconfig={self.kubeconfig}", "--manage-all-nodes=true"])
+        arguments = [f"--kubeconfig={self.kubeconfig}", f"--config={_STAGES}", "--manage-all-nodes", "--node-lease-duration-seconds=40"]
+        return self.run("kwok", [str(KWOK.install()), *arguments])
 
     def ends_of_logs(self) -> Iterator[tuple[str, str]]:
         """Name and last lines of the log of each component."""
