@@ -77,6 +77,8 @@ def controller_manager(files: Files) -> list[str]:
         "--secure-port=0",
         "--leader-elect=false",
         "--use-service-account-credentials",
+        "--kube-api-qps=500",  # its start alone is a hundred requests, and five seconds long at the usual twenty a second
+        "--kube-api-burst=1000",
         f"--root-ca-file={files.credentials}/ca.crt",
         f"--service-account-private-key-file={files.credentials}/service-accounts.key",
     ]

@@ -59,6 +59,8 @@ def install_components() -> Path:
     Raises:
         UnavailableError: It cannot be built here; the message says why.
     """
+    if sys.platform != "linux":
+        raise UnavailableError(f"Kubernetes is built for and run on Linux only, and this is {sys.platform}; use a Linux machine")
     return cached(f"kubernetes-{KUBERNETES_VERSION}-{_digest()}", PROGRAM, _build)
 
 
@@ -79,7 +81,7 @@ def _arguments() -> list[str]:
 
 
 def _build(folder: Path) -> None:
-    what = f"Kubernetes {KUBERNETES_VERSION} and etcd {ETCD_VERSION}"
+    what = f"Kubernetes {KUBERNETES_VERSION} with etcd {ETCD_VERSION}"
     go = require_go(_go_mod(r"^go (\S+)"), why=what)
     _LOG.info("building %s: six minutes or more the first time on two cores, seconds from Go's cache", what)
     run_go(go, [*_arguments(), "-o", str(folder / PROGRAM), "."], folder=_MODULE, env={}, what=what)
