@@ -40,7 +40,7 @@ def run(command: Sequence[str], *, stdin: bytes | None = None, env: Mapping[str,
     except FileNotFoundError as error:
         raise CommandError(f"there is no program `{command[0]}`") from error
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"`{shlex.join(command)}` took longer than {timeout:.0f} s") from error
+        raise CommandError(f"`{shlex.join(command)}` took longer than {timeout:g} s") from error
     if result.returncode != 0:
         said = (result.stdout[-_END_OF_OUTPUT:] + b"\n" + result.stderr[-_END_OF_OUTPUT:]).decode(errors="replace").strip()
         raise CommandError(f"`{shlex.join(command)}` ended with {result.returncode}:\n{said}")

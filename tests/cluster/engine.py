@@ -24,6 +24,8 @@ _RUN: Final = Path("/run/imagejob-engine")
 """Socket and process id of our own engine. Here, because the path of a socket may have no more than 107 characters."""
 
 _OWN_HOST: Final = f"unix://{_RUN}/docker.sock"
+_PID_FILE: Final = _RUN / "dockerd.pid"
+_PID_OPTION: Final = f"--pidfile={_PID_FILE}"
 _PACKAGES: Final = {"dockerd": "docker.io", "iptables": "iptables", "jq": "jq"}
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 30
@@ -101,11 +103,11 @@ def _answers(engine: Engine) -> bool:
 def _own_process() -> int | None:
     """Process id of our own engine, if it lives: another program may have got the number since."""
     try:
-        process = int((_RUN / "dockerd.pid").read_text())
+        process = int(_PID_FILE.read_text())
         command = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ValueError):
         return None
-    return process if str(_RUN / "dockerd.pid").encode() in command else None
+    return process if _PID_OPTION.encode() in command else None
 
 
 def _log_file() -> Path:
@@ -124,7 +126,7 @@ def _start() -> Engine:
     command = [
         "dockerd",
         f"--host={_OWN_HOST}",
-        f"--pidfile={_RUN / 'dockerd.pid'}",
+        _PID_OPTION,
         f"--exec-root={_RUN / 'exec'}",
         f"--data-root={data / 'data'}",
         "--bridge=none",

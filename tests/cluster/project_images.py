@@ -22,10 +22,10 @@ def ensure(engine: Engine, name: str) -> str:
         name: One of `NAMES`.
     """
     arguments = {"RUNNER_BASE": base_images.torch(engine), "EXTRAS": "demo"}
-    return ensure_image(engine, Recipe(name, _CHECKOUT / "Dockerfile", name, arguments, _sources(_CHECKOUT)))
+    return ensure_image(engine, Recipe(name, _CHECKOUT / "Dockerfile", name, arguments, sources(_CHECKOUT)))
 
 
-def _sources(checkout: Path) -> Mapping[str, Path]:
+def sources(checkout: Path) -> Mapping[str, Path]:
     """The files that .dockerignore, which names what the images are made of, lets through."""
     lines = (checkout / ".dockerignore").read_text().splitlines()
     allowed = [checkout / line[1:] for line in lines if line.startswith("!")]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tests.cluster.cluster import Cluster
+from tests.e2e.waiting import eventually
 
 _SECONDS: Final = 120
 PORT: Final = 8080
@@ -107,6 +108,13 @@ class Pods:
     def wait(self, name: str, condition: str, seconds: int = _SECONDS) -> None:
         """Waits for a condition of a pod, as `kubectl wait` knows it, such as ``condition=Ready``."""
         self.kubectl("wait", f"--for={condition}", f"pod/{name}", f"--timeout={seconds}s", timeout=seconds + 10)
+
+    def output_of(self, name: str, seconds: int = _SECONDS) -> str:
+        """What a pod printed in all, once it has succeeded."""
+        eventually(lambda: self.get(name)["status"]["phase"] in ("Succeeded", "Failed"), wanted=True, seconds=seconds)
+        said = self.kubectl("logs", name)
+        assert self.get(name)["status"]["phase"] == "Succeeded", said
+        return said
 
     def get(self, name: str) -> dict[str, Any]:
         """A pod as it is now."""

@@ -11,8 +11,7 @@ from tests.e2e.pods import PORT, Pods
 def test_logs_show_what_a_pod_said(pods: Pods, workers: list[str]) -> None:
     for number, worker in enumerate(workers):
         pods.create(f"speaker-{number}", ["python3", "-c", "print('hello from', __import__('os').environ['POD'])"], node=worker)
-        pods.wait(f"speaker-{number}", "jsonpath={.status.phase}=Succeeded")
-        assert pods.kubectl("logs", f"speaker-{number}") == f"hello from speaker-{number}\n"
+        assert pods.output_of(f"speaker-{number}") == f"hello from speaker-{number}\n"
 
 
 def test_exec_runs_a_command_in_a_pod(pods: Pods, workers: list[str]) -> None:
