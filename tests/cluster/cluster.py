@@ -56,20 +56,14 @@ class Cluster:
         found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "--output=json"))
         return found
 
-    def answers(self) -> bool:
-        """Whether its API server is there."""
-        if not self.kubeconfig.is_file():
-            return False
-        try:
-            self.kubectl("get", "--raw=/readyz", timeout=_ANSWER_SECONDS)
-        except CommandError:
-            return False
-        return True
+    def runs(self) -> bool:
+        """Whether it was made completely and all of its containers run."""
+        running = self._containers("--filter=status=running")
+        return self.kubeconfig.is_file() and bool(running) and running == self.nodes()
 
     def nodes(self, role: str | None = None) -> list[str]:
         """The names of its nodes, which are those of their containers; of one role, ``control-plane`` or ``worker``, if given."""
-        filters = [f"--filter=label={_CLUSTER}={self.name}"] + ([f"--filter=label={_ROLE}={role}"] if role else [])
-        return sorted(self.engine.docker("ps", "--all", *filters, "--format={{.Names}}").split())
+        return self._containers(*([f"--filter=label={_ROLE}={role}"] if role else []))
 
     def wait_until_ready(self, seconds: float) -> None:
         """Waits until every node is Ready and CoreDNS answers.
@@ -130,6 +124,9 @@ class Cluster:
             time.sleep(_LOOK_AGAIN_SECONDS)
         if GPU in before["capacity"]:
             self._advertise(node, before["capacity"][GPU])
+
+    def _containers(self, *filters: str) -> list[str]:
+        return sorted(self.engine.docker("ps", "--all", f"--filter=label={_CLUSTER}={self.name}", *filters, "--format={{.Names}}").split())
 
     def _has_image(self, node: str, image: str) -> bool:
         return bool(self.engine.docker("exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "--quiet", f"name=={image}").strip())

@@ -37,12 +37,12 @@ def default_name() -> str:
 
 
 def find(name: str) -> Cluster | None:
-    """The cluster of that name, if it was made by this tool and its API server answers."""
+    """The cluster of that name, if it was made by this tool and all of its containers run."""
     engine = find_engine()
     if engine is None or not _folder(name).is_dir():
         return None
     cluster = Cluster(name, engine, _folder(name))
-    return cluster if cluster.answers() else None
+    return cluster if cluster.runs() else None
 
 
 def up(name: str, *, gpus: int = DEFAULT_GPUS) -> Cluster:
@@ -54,32 +54,37 @@ def up(name: str, *, gpus: int = DEFAULT_GPUS) -> Cluster:
 
     Raises:
         UnavailableError: This machine cannot run one; says what is missing.
-        ClusterError: Something went wrong on the way; nothing of the cluster is left.
+        ClusterError: Something went wrong on the way. A cluster that could not be made leaves nothing; one that runs is left as it is.
     """
     with _alone():
-        engine = ensure_engine()
-        try:
-            cluster = find(name)
-            if cluster is None:
-                _remove(name, engine)
-                cluster = _create(name, engine)
-            cluster.wait_until_ready(_START_SECONDS)
-            cluster.advertise_gpus(gpus)
-        except BaseException:
-            _remove(name, engine)
-            raise
+        cluster = find(name) or _create(name)
+    cluster.wait_until_ready(_START_SECONDS)
+    cluster.advertise_gpus(gpus)
     return cluster
 
 
 def down(name: str) -> None:
     """Removes the cluster of that name and what was started for it; does nothing if there is none."""
     with _alone():
-        engine = find_engine()
+        # Its containers outlive an engine that was stopped some other way, as by a reboot.
+        engine = ensure_engine() if _folder(name).is_dir() else find_engine()
         if engine is not None:
             _remove(name, engine)
+            stop_unused_engine()
 
 
-def _create(name: str, engine: Engine) -> Cluster:
+def _create(name: str) -> Cluster:
+    engine = ensure_engine()
+    try:
+        _remove(name, engine)  # what a run that was killed has left of it
+        return _create_in(engine, name)
+    except BaseException:
+        _remove(name, engine)
+        stop_unused_engine()
+        raise
+
+
+def _create_in(engine: Engine, name: str) -> Cluster:
     if name in kind(engine, "get", "clusters").split():
         raise ClusterError(f"there is a kind cluster {name} that this tool did not make: choose another name, or delete it with kind")
     image = ensure_node_image(engine)
@@ -107,7 +112,6 @@ def _remove(name: str, engine: Engine) -> None:
         shutil.rmtree(folder)
     if not any(_clusters().iterdir()):
         routes.unblock(_ranges(_configuration(None)))
-    stop_unused_engine()
 
 
 def _configuration(image: NodeImage | None) -> dict[str, Any]:
