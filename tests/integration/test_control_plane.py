@@ -48,16 +48,12 @@ def test_versions(control_plane: ControlPlane) -> None:
 
 
 def test_it_is_ready_in_seconds(record_testsuite_property: RecordProperty) -> None:
-    """The best of three, since other tests may be using the machine."""
-    took = []
-    for _ in range(3):
-        started = time.monotonic()
-        with run_control_plane():
-            took.append(time.monotonic() - started)
-        if took[-1] <= READY_SECONDS:
-            break
+    started = time.monotonic()
+    with run_control_plane():
+        took = time.monotonic() - started
     record_testsuite_property("control_plane_ready_seconds", took)
-    assert min(took) <= READY_SECONDS
+    crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert took <= READY_SECONDS * max(1.0, crowd), "in proportion, where others are using the machine"
 
 
 def test_five_side_by_side(record_testsuite_property: RecordProperty) -> None:
