@@ -56,8 +56,7 @@ def _make(engine: Engine) -> str:
         every.arguments,
         {
             **shared,
-            "entrypoint": _FOLDER / "entrypoint",
-            "resolv.conf": _FOLDER / "resolv.conf",
+            **{name: _FOLDER / name for name in ("Corefile", "entrypoint", "resolv.conf")},
             "version": KUBERNETES_VERSION.encode(),
             "images": "".join(f"{recipe.image} {image}\n" for image, recipe in recipes.items()).encode(),
             "podnet.yaml": _filled("podnet.yaml", KUBE_PROXY_IMAGE=named["kube-proxy"]),
