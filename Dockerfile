@@ -1,0 +1,32 @@
+# The project's images. RUNNER_BASE provides Python 3.11 or newer and torch 2.6 or newer, which stay as they are; what the runner adds to them lies
+# in a virtual environment of its own, /opt/imagejob.
+#
+#   docker build --target runner --tag imagejob-runner .
+#   docker build --target runner --build-arg RUNNER_BASE=my/torch:2.9 --build-arg EXTRAS=demo --tag imagejob-demo .
+ARG RUNNER_BASE=pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
+
+FROM ${RUNNER_BASE} AS base
+RUN python3 -m venv --system-site-packages --without-pip /opt/imagejob
+
+# What the project stands on, from pyproject.toml alone: this layer, the large one, lasts until that file changes.
+FROM base AS dependencies
+ARG EXTRAS=runner
+RUN python3 -m venv /opt/pip
+WORKDIR /src
+COPY pyproject.toml ./
+RUN touch README.md LICENSE \
+  && /opt/pip/bin/pip --python /opt/imagejob/bin/python install --quiet --no-cache-dir ".[${EXTRAS}]" \
+  && /opt/pip/bin/pip --python /opt/imagejob/bin/python uninstall --quiet --yes imagejob
+
+# The project itself.
+FROM dependencies AS project
+COPY . ./
+RUN /opt/pip/bin/pip --python /opt/imagejob/bin/python install --quiet --no-cache-dir --no-deps --prefix /opt/project .
+
+FROM base AS runner
+COPY --from=dependencies /opt/imagejob /opt/imagejob
+COPY --from=project /opt/project /opt/imagejob
+# Nothing is written below it; pods mount what they write to.
+ENV PATH=/opt/imagejob/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1
+USER 65532:65532
+WORKDIR /tmp

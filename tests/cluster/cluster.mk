@@ -1,0 +1,17 @@
+# The test cluster; see tests/cluster/README.md. The Makefile includes this file.
+
+GPUS ?= 2
+
+.PHONY: cluster-up cluster-down cluster-load cluster-status
+
+cluster-up: $(VENV)/dev.stamp ## Make a real Kubernetes cluster; GPUS=4 for four on each worker
+	@$(BIN)/python -m tests.cluster up --gpus $(GPUS)
+
+cluster-down: $(VENV)/dev.stamp ## Remove it and all that came with it
+	@$(BIN)/python -m tests.cluster down
+
+cluster-load: $(VENV)/dev.stamp ## Give its workers images: IMAGE=runner, IMAGE=operator, or any that Docker has
+	@$(BIN)/python -m tests.cluster load $(or $(IMAGE),$(error say which, as in: make cluster-load IMAGE=runner))
+
+cluster-status: $(VENV)/dev.stamp ## Print its nodes and how to reach it
+	@$(BIN)/python -m tests.cluster status

@@ -1,0 +1,143 @@
+"""A cluster of kind's: making it, finding it again, and removing it with all that came with it.
+
+Every cluster has a folder below the cache, made before the cluster and removed after it. Nothing without such a folder is ever touched.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.cluster import routes
+from tests.cluster.cache import cache_root
+from tests.cluster.cluster import Cluster
+from tests.cluster.engine import Engine, ensure_engine, find_engine, stop_unused_engine
+from tests.cluster.exceptions import ClusterError, CommandError
+from tests.cluster.kind import kind
+from tests.cluster.node_image import NodeImage, ensure_node_image
+
+_LOG = logging.getLogger(__name__)
+
+_CONFIG: Final = Path(__file__).with_name("kind.yaml")
+_START_SECONDS: Final = 300
+DEFAULT_GPUS: Final = 2
+
+
+def default_name() -> str:
+    """The name of this checkout's cluster; each checkout has its own."""
+    checkout = Path(__file__).parents[2]
+    return f"imagejob-{hashlib.sha256(str(checkout).encode()).hexdigest()[:6]}"
+
+
+def find(name: str) -> Cluster | None:
+    """The cluster of that name, if it was made by this tool and all of its containers run."""
+    engine = find_engine()
+    if engine is None or not _folder(name).is_dir():
+        return None
+    cluster = Cluster(name, engine, _folder(name))
+    return cluster if cluster.runs() else None
+
+
+def up(name: str, *, gpus: int = DEFAULT_GPUS) -> Cluster:
+    """A cluster with all nodes Ready and names resolving: the one that runs, or a new one.
+
+    Args:
+        name: What it is called; its containers' names begin with it.
+        gpus: How many ``nvidia.com/gpu`` each worker is to have.
+
+    Raises:
+        UnavailableError: This machine cannot run one; says what is missing.
+        ClusterError: Something went wrong on the way. A cluster that could not be made leaves nothing; one that runs is left as it is.
+    """
+    with _alone():
+        cluster = find(name) or _create(name)
+    cluster.wait_until_ready(_START_SECONDS)
+    cluster.advertise_gpus(gpus)
+    return cluster
+
+
+def down(name: str) -> None:
+    """Removes the cluster of that name and what was started for it; does nothing if there is none."""
+    with _alone():
+        # Its containers outlive an engine that was stopped some other way, as by a reboot.
+        engine = ensure_engine() if _folder(name).is_dir() else find_engine()
+        if engine is not None:
+            _remove(name, engine)
+            stop_unused_engine()
+
+
+def _create(name: str) -> Cluster:
+    engine = ensure_engine()
+    try:
+        _remove(name, engine)  # what a run that was killed has left of it
+        return _create_in(engine, name)
+    except BaseException:
+        _remove(name, engine)
+        stop_unused_engine()
+        raise
+
+
+def _create_in(engine: Engine, name: str) -> Cluster:
+    if name in kind(engine, "get", "clusters").split():
+        raise ClusterError(f"there is a kind cluster {name} that this tool did not make: choose another name, or delete it with kind")
+    image = ensure_node_image(engine)
+    cluster = Cluster(name, engine, _folder(name))
+    cluster.folder.mkdir(parents=True)
+    configuration = _configuration(image)
+    routes.block(_ranges(configuration))
+    _LOG.info("creating the cluster %s", name)
+    kind(
+        engine,
+        *("create", "cluster", f"--name={name}", f"--image={image.name}", f"--kubeconfig={cluster.kubeconfig}", "--config=-"),
+        stdin=json.dumps(configuration).encode(),
+        network=name,
+    )
+    return cluster
+
+
+def _remove(name: str, engine: Engine) -> None:
+    folder = _folder(name)
+    if folder.is_dir():
+        _LOG.info("removing the cluster %s", name)
+        kind(engine, "delete", "cluster", f"--name={name}", f"--kubeconfig={folder / 'kubeconfig'}")
+        with contextlib.suppress(CommandError):  # it may not have come to a network
+            engine.docker("network", "rm", name)
+        shutil.rmtree(folder)
+    if not any(_clusters().iterdir()):
+        routes.unblock(_ranges(_configuration(None)))
+
+
+def _configuration(image: NodeImage | None) -> dict[str, Any]:
+    configuration: dict[str, Any] = yaml.safe_load(_CONFIG.read_text())
+    if image is not None and image.kubelet is not None:
+        configuration["kubeadmConfigPatches"] = [image.kubelet.read_text()]
+    return configuration
+
+
+def _ranges(configuration: dict[str, Any]) -> list[str]:
+    networking = configuration["networking"]
+    return [networking["podSubnet"], networking["serviceSubnet"]]
+
+
+def _clusters() -> Path:
+    return cache_root() / "clusters"
+
+
+def _folder(name: str) -> Path:
+    return _clusters() / name
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One run at a time makes or removes clusters: engine and routes are shared."""
+    _clusters().mkdir(parents=True, exist_ok=True)
+    with (cache_root() / ".clusters.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
