@@ -15,7 +15,7 @@ SHELL := bash
 help: ## List the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12]"
 	@echo
-	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(VENV)/demo.stamp ## Classify real photos with a real model, and print what they show
 	@$(BIN)/imagejob run -f examples/imagejob.yaml --output $(DEMO_OUTPUT)
@@ -70,3 +70,5 @@ $(VENV)/dev.stamp: pyproject.toml | $(VENV)/created.stamp
 	@echo "Installing imagejob with its tools for development into $(VENV). The first time takes some minutes: torch is a download of gigabytes."
 	@$(PIP_INSTALL) '.[dev]'
 	@touch $@ $(VENV)/demo.stamp
+
+include tests/cluster/cluster.mk

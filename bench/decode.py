@@ -15,11 +15,12 @@ from importlib import resources
 from io import BytesIO
 from typing import Any
 
+from PIL import Image
+
 from imagejob_api.pipeline import Decode, Preprocess
 from imagejob_runner.images.decode import decode, probe
 from imagejob_runner.images.preprocess import to_array
 from imagejob_runner.images.transform import draft_target
-from PIL import Image
 
 SIZE = 224
 LEAST_ROUNDS = 3

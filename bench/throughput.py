@@ -12,10 +12,9 @@ import subprocess
 import sys
 from typing import Any
 
-from imagejob_runner.process import ALLOCATOR_VARIABLES, THREAD_VARIABLES
-
 from bench import demo_model, photos
 from bench.runs import documents_of, run_documents
+from imagejob_runner.process import ALLOCATOR_VARIABLES, THREAD_VARIABLES
 
 ROUNDS, BATCH, THREADS = 3, 32, 1
 

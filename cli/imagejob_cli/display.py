@@ -5,12 +5,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from imagejob_runner.local.figures import RunProgress
 from rich.console import Console
 from rich.live import Live
 
 from imagejob_cli.view import RunView, details
 from imagejob_cli.wording import printable
+from imagejob_runner.local.figures import RunProgress
 
 LINE_SECONDS = 5.0
 """Plain lines come at most this often."""

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 import click
+
 from imagejob_api.exceptions import InvalidFileError
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.exceptions import RunnerError

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagejob_runner.constants import ExitCode
-from nodelease import AcquireTimeoutError, Holding, LeaseClient, LimitNotFoundError
-
 from imagejob_cli import tether
 from imagejob_cli.constants import CANNOT_EXECUTE, COMMAND_NOT_FOUND, SIGNAL_EXIT_BASE, WAIT_NOTICE_SECONDS
 from imagejob_cli.passing import PassedSignals
 from imagejob_cli.wording import printable, span
+from imagejob_runner.constants import ExitCode
+from nodelease import AcquireTimeoutError, Holding, LeaseClient, LimitNotFoundError
 
 _LONGEST_LOOK_SECONDS = 1.0
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from nodelease import Holder, LeaseState, Waiter
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from imagejob_cli.wording import printable
+from nodelease import Holder, LeaseState, Waiter
 
 
 def limit_table(states: Mapping[str, LeaseState]) -> RenderableType:

@@ -12,10 +12,11 @@ import click
 from imagejob_cli.options import files_option
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from imagejob_api.documents import Documents
     from imagejob_api.imagejob import ImageJob
     from imagejob_runner.local.supervisor import RunRequest
-    from rich.console import Console
 
 
 @click.command(
@@ -54,7 +55,6 @@ def run(
     it is checked before the first job starts. The worst end of a job decides the exit code.
     """
     from imagejob_api.documents import load_documents
-
     from imagejob_cli.consoles import message_console, output_console
     from imagejob_cli.selection import select_jobs
 
@@ -70,9 +70,8 @@ def run(
 
 
 def _requests(documents: Documents, jobs: list[ImageJob], output: str | None, parallelism: int | None) -> list[RunRequest]:
-    from imagejob_runner.local.supervisor import RunRequest
-
     from imagejob_cli.selection import resolve_job
+    from imagejob_runner.local.supervisor import RunRequest
 
     return [
         RunRequest(job=job, pipeline=resolve_job(documents, job), limits=documents.limits, parallelism=parallelism, output_url=output)
@@ -81,9 +80,8 @@ def _requests(documents: Documents, jobs: list[ImageJob], output: str | None, pa
 
 
 def _run_all(requests: list[RunRequest], messages: Console, results: Console, *, as_json: bool) -> int:
-    from imagejob_runner.constants import ExitCode
-
     from imagejob_cli.running import run_one, worst
+    from imagejob_runner.constants import ExitCode
 
     codes = []
     for request in requests:

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Final
 
-from imagejob_api.imagejob import ImageJob, Phase
-from imagejob_runner.constants import ExitCode
-from imagejob_runner.local.figures import RunResult
-from imagejob_runner.local.supervisor import LocalRun, RunRequest
 from rich.console import Console
 
+from imagejob_api.imagejob import ImageJob, Phase
 from imagejob_cli.display import display_for
 from imagejob_cli.errors import exit_code
 from imagejob_cli.interruption import Interruption
 from imagejob_cli.selection import full_name
 from imagejob_cli.summary import summary
+from imagejob_runner.constants import ExitCode
+from imagejob_runner.local.figures import RunResult
+from imagejob_runner.local.supervisor import LocalRun, RunRequest
 
 WORST_FIRST: Final = (
     ExitCode.INTERRUPTED,

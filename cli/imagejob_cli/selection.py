@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Sequence
 
 import click
+
 from imagejob_api.documents import Documents, Origin
 from imagejob_api.exceptions import InvalidFileError, Problem
 from imagejob_api.imagejob import ImageJob
 from imagejob_api.pipeline import ImagePipelineSpec
-
 from imagejob_cli.wording import count
 
 

@@ -59,12 +59,11 @@ async def _show(url: str, limit: int, status: str | None, *, as_json: bool) -> N
 
 
 async def _print_table(store: OutputStore, plan: Plan, rows: list[Row], *, status: str | None, more: bool) -> None:
-    from imagejob_runner.constants import RESULTS_FOLDER
-    from imagejob_runner.output import committed_chunks
-
     from imagejob_cli.consoles import output_console
     from imagejob_cli.table import row_table
     from imagejob_cli.wording import count, printable
+    from imagejob_runner.constants import RESULTS_FOLDER
+    from imagejob_runner.output import committed_chunks
 
     console = output_console()
     if rows:

@@ -3,12 +3,11 @@
 import shlex
 from collections.abc import Iterator
 
+from imagejob_cli.view import errors
+from imagejob_cli.wording import count, milliseconds, printable, rate, span
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.local.figures import RunProgress, RunResult
 from imagejob_runner.statistics import percentile
-
-from imagejob_cli.view import errors
-from imagejob_cli.wording import count, milliseconds, printable, rate, span
 
 _LABEL_WIDTH = 12
 

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from imagejob_runner.rows import Row
 from rich import box
 from rich.table import Table
 
 from imagejob_cli.wording import printable
+from imagejob_runner.rows import Row
 
 _OUTPUT_CHARACTERS = 60
 

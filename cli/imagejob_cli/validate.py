@@ -32,7 +32,6 @@ def validate(files: tuple[Path | Literal["-"], ...]) -> None:
     Every mistake in every file is listed with its place and its fix. Nothing is run and nothing is fetched.
     """
     from imagejob_api.documents import load_documents
-
     from imagejob_cli.wording import printable
 
     documents = load_documents(files)

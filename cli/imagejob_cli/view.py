@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from imagejob_api.imagejob import Phase
-from imagejob_runner.local.figures import RunProgress
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from imagejob_api.imagejob import Phase
 from imagejob_cli.wording import clock, count, milliseconds, printable, rate
+from imagejob_runner.local.figures import RunProgress
 
 NARROW_COLUMNS = 60
 """Below this the name of the job has a line of its own."""

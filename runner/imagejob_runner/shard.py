@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from imagejob_api.pipeline import ImagePipelineSpec
-
 from imagejob_runner.constants import HOLDS_FOLDER
 from imagejob_runner.output import chunk_name, committed_chunks, encode_rows, read_rows
 from imagejob_runner.pipeline.engine import Engine, EngineSettings

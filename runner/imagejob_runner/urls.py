@@ -14,7 +14,6 @@ from typing import Final, Literal, TypeAlias, cast, get_args
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urljoin, urlsplit
 
 from imagejob_api.constants import OUTPUT_SCHEMES, SOURCE_SCHEMES
-
 from imagejob_runner.exceptions import InvalidJobError
 
 ObjectScheme: TypeAlias = Literal["s3", "gs", "az"]

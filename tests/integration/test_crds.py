@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from imagejob_api.constants import CATEGORY
 from imagejob_api.documents import KINDS
 from imagejob_api.imagejob import ImageJob, ImagePipeline
 from imagejob_api.nodelimit import NodeLimit
-
 from tests.cluster.control_plane import ControlPlane
 from tests.unit.api.objects import VALID, Json, image_job, image_pipeline, node_limit
 

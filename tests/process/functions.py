@@ -9,7 +9,6 @@ from typing import Any
 
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
-
 from tests.process.crashing import die_at
 
 SHARED: dict[str, str] = {}

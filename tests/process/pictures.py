@@ -1,12 +1,11 @@
 """Image files for whole runs: good ones, and each kind of trouble."""
 
-import io
 import random
-import struct
-import zlib
 from pathlib import Path
 
 from PIL import Image, ImageFilter
+
+from tests.tools.photos import encoded, png_bomb
 
 BOMB_SIDE = 20_000
 
@@ -25,23 +24,9 @@ def plain(colour: str, size: tuple[int, int] = (64, 48), form: str = "JPEG") -> 
     return encoded(Image.new("RGB", size, colour), form)
 
 
-def encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
 def bomb() -> bytes:
     """A PNG of a few kilobytes that holds 400 million pixels."""
-    row = b"\0" + bytes(BOMB_SIDE // 8)
-    packer = zlib.compressobj(9)
-    pixels = b"".join(packer.compress(row) for _ in range(BOMB_SIDE)) + packer.flush()
-    header = struct.pack(">IIBBBBB", BOMB_SIDE, BOMB_SIDE, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return png_bomb(BOMB_SIDE, BOMB_SIDE)
 
 
 def sixteen_bit() -> bytes:

@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from imagejob_api.pipeline import Download
-
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError
 from imagejob_runner.fetch.body import read_bounded

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
-from imagejob_api.pipeline import Download
 
+from imagejob_api.pipeline import Download
 from imagejob_runner.exceptions import ImageError, InvalidJobError, StorageError
 from imagejob_runner.fetch.body import Body
 from imagejob_runner.fetch.http import HttpClient

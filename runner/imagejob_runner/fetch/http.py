@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
-from imagejob_api.pipeline import Download
 from yarl import URL
 
+from imagejob_api.pipeline import Download
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch.addresses import AddressGuard, refused_addresses

@@ -41,7 +41,7 @@ def read_file(path: Path, url: str, limit: int) -> bytes:
             _check_regular(status, url)
             if status.st_size > limit:
                 raise too_large(url, limit, status.st_size)
-            data = file.read(limit + 1)
+            data = file.read(status.st_size + 1)
     except OSError as error:
         raise _as_image_error(error, url) from error
     if len(data) > limit:

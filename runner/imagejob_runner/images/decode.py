@@ -10,10 +10,10 @@ import warnings
 from dataclasses import dataclass
 from typing import Final
 
-from imagejob_api.pipeline import Decode
 from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
+from imagejob_api.pipeline import Decode
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images.formats import format_of, is_cut_short, open_as

@@ -2,9 +2,9 @@
 
 from io import BytesIO
 
-from imagejob_api.pipeline import DerivedImage
 from PIL import Image
 
+from imagejob_api.pipeline import DerivedImage
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 

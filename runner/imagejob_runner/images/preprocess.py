@@ -6,9 +6,9 @@ import math
 from typing import Final
 
 import numpy as np
-from imagejob_api.pipeline import Preprocess
 from PIL import Image
 
+from imagejob_api.pipeline import Preprocess
 from imagejob_runner.images.scaling import Box, scale, scaled_size
 
 _RECIPE: Final = 1

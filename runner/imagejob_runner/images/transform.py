@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from imagejob_api.pipeline import Crop, Operation, Preprocess, Resize, Thumbnail
 from PIL import Image
 
+from imagejob_api.pipeline import Crop, Operation, Preprocess, Resize, Thumbnail
 from imagejob_runner.images.preprocess import shorter_side
 from imagejob_runner.images.scaling import scale, scaled_size
 

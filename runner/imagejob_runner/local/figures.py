@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imagejob_api.imagejob import Phase
-
 from imagejob_runner.audit import LimitFigures
 from imagejob_runner.constants import ExitCode
 

@@ -1,7 +1,6 @@
 """What a finished run amounts to: the phase, the exit code and the words."""
 
 from imagejob_api.imagejob import FailurePolicy, Phase
-
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.output import Summary
 

@@ -8,9 +8,8 @@ from typing import Self
 
 from imagejob_api.nodelimit import NodeLimit
 from imagejob_api.pipeline import ImagePipelineSpec
-from nodelease import LeaseClient
-
 from imagejob_runner.exceptions import InvalidJobError
+from nodelease import LeaseClient
 
 
 class LocalLimits:

@@ -12,7 +12,6 @@ from multiprocessing.context import ForkServerProcess
 from imagejob_api.imagejob import ImageJob, Phase
 from imagejob_api.nodelimit import NodeLimit
 from imagejob_api.pipeline import ImagePipelineSpec
-
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.local.figures import RunProgress, RunResult
 from imagejob_runner.local.judgement import judge, too_many_failures

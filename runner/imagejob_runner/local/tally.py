@@ -4,7 +4,6 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 
 from imagejob_api.imagejob import Phase
-
 from imagejob_runner.audit import Hold, LimitFigures, limit_figures
 from imagejob_runner.local.figures import LimitUse, RunProgress
 from imagejob_runner.local.messages import Snapshot

@@ -4,18 +4,18 @@ It ends in order when asked to, at SIGTERM, and when the supervisor is gone: the
 """
 
 import asyncio
+import gc
 import os
 import signal
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from nodelease import LeaseClient, LeaseError
-
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.exceptions import RunnerError
 from imagejob_runner.local.messages import Ended, Go, Ready, Snapshot, Stop
 from imagejob_runner.shard import ShardRequest, ShardRun
+from nodelease import LeaseClient, LeaseError
 
 REPORT_SECONDS = 0.2
 
@@ -24,6 +24,8 @@ def main(connection: Connection, request: ShardRequest) -> None:
     """Runs a shard; the target of the process."""
     # Ctrl-C reaches every process of the terminal; the supervisor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What was loaded before the fork is shared; a garbage collection would write into all of it and make it this process's own.
+    gc.freeze()
     try:
         ended = asyncio.run(_Worker(connection, request).run())
     except (RunnerError, LeaseError) as error:

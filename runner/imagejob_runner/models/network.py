@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 import torch
-from imagejob_api.pipeline import Infer, Normalize, Precision
 
+from imagejob_api.pipeline import Infer, Normalize, Precision
 from imagejob_runner.exceptions import ModelError
 from imagejob_runner.models.architecture import build
 from imagejob_runner.models.prepare import prepare

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 import torch
-from imagejob_api.pipeline import Outputs, TopK
 
+from imagejob_api.pipeline import Outputs, TopK
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, ModelError
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from imagejob_api.pipeline import Infer
 
+from imagejob_api.pipeline import Infer
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, ModelError, RunnerError
 from imagejob_runner.images.preprocess import fingerprint

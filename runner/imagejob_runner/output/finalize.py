@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from imagejob_api.imagejob import FailurePolicy
-
 from imagejob_runner.constants import ERRORS_FILE, SUCCESS_FILE, SUMMARY_FILE
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.output.codec import encode_row

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagejob_api.imagejob import FailurePolicy
-
 from imagejob_runner.constants import SUMMARY_FILE
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.storage import OutputStore

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from imagejob_api.pipeline import ImagePipelineSpec, Step, Transform
-
 from imagejob_runner.pipeline.works.base import Memory, PlainWork
 
 if TYPE_CHECKING:

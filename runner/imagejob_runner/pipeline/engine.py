@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imagejob_api.pipeline import ImagePipelineSpec, Step, StepLimit
-
 from imagejob_runner.audit import Hold, boot_id
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem

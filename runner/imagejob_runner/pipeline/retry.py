@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 
 from imagejob_api.base import duration_seconds
 from imagejob_api.pipeline import Step
-
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.pipeline.flight import Flight

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from imagejob_api.pipeline import Step
-
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.pipeline.channel import Channel, ChannelClosed
 from imagejob_runner.pipeline.flight import Flight

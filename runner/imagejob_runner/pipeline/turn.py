@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from imagejob_api.pipeline import StepLimit
-
 from imagejob_runner.audit import Hold
 
 

@@ -9,7 +9,6 @@ import asyncio
 from typing import Any
 
 from imagejob_api.pipeline import ImagePipelineSpec, Infer, Model, Step
-
 from imagejob_runner.exceptions import ModelError, RunnerError
 from imagejob_runner.fetch import model_file, sha256_of
 from imagejob_runner.models.labels import IMAGENET

@@ -4,9 +4,9 @@ import hashlib
 import json
 from typing import Any, Final
 
-from imagejob_api.pipeline import ImagePipelineSpec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.constants import PLAN_FILE
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.storage import OutputStore

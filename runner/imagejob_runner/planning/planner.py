@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.pipeline import Download, ImagePipelineSpec
-
 from imagejob_runner.constants import MANIFEST_FOLDER, PLAN_FILE, RESULTS_FOLDER, SUCCESS_FILE
 from imagejob_runner.exceptions import InvalidJobError, OutputExistsError, StorageError
 from imagejob_runner.planning.chunks import manifest_name

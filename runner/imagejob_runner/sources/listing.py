@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 from imagejob_api.imagejob import ImageUrl, Source
 from imagejob_api.pipeline import Download
-
 from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.sources.base import Entry
 from imagejob_runner.sources.manifest import list_manifest

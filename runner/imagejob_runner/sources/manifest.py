@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from imagejob_api.imagejob import Manifest
 from imagejob_api.pipeline import Download
-
 from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.fetch.files import copy_to
 from imagejob_runner.sources.base import Entry

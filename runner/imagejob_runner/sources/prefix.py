@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 import obstore
-from imagejob_api.imagejob import Prefix
 from obstore.exceptions import BaseError, InvalidPathError
 
+from imagejob_api.imagejob import Prefix
 from imagejob_runner.exceptions import InvalidJobError, StorageError
 from imagejob_runner.sources.base import Entry
 from imagejob_runner.sources.globs import Glob

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from imagejob_api.documents import load_documents
 from imagejob_api.exceptions import InvalidFileError, Problem
-
 from tests.unit.api.objects import BROKEN, VALID, Broken, Json, image_job, image_pipeline, infer, node_limit, step
 
 CALL = {"function": "m:f"}

@@ -3,11 +3,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from imagejob_api.base import ApiModel, duration_seconds
 from imagejob_api.documents import KINDS
 from imagejob_api.pipeline import STEP_KINDS, Infer, Step, StepLimit
-from pydantic import ValidationError
-
 from tests.unit.api.objects import VALID, infer
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}

@@ -9,13 +9,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from pydantic import ValidationError
+
 from imagejob_api import crdgen
 from imagejob_api.base import ApiModel
 from imagejob_api.documents import KINDS
 from imagejob_api.schema import one_line, structural_schema
 from imagejob_api.yamlfile import read_documents
-from pydantic import ValidationError
-
 from tests.unit.api.objects import BROKEN, CHANGES, VALID, Broken, Change, Json, image_job, image_pipeline, infer, node_limit, step
 
 CRDS = {each.kind: yaml.safe_load(crdgen.definition_yaml(each)) for each in crdgen.DEFINITIONS}

@@ -2,6 +2,7 @@ import json
 import textwrap
 
 import pytest
+
 from imagejob_api import yamlfile
 from imagejob_api.yamlfile import YamlError, read_documents
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+
 from imagejob_cli.app import app
 from nodelease import LeaseClient
-
 from tests.unit.cli.builders import Document, Imagejob, Write
 
 

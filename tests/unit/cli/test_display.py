@@ -1,10 +1,11 @@
 import io
 from dataclasses import replace
 
+from rich.console import Console
+
 from imagejob_api.imagejob import Phase
 from imagejob_cli.display import LINE_SECONDS, LiveDisplay, PlainDisplay, display_for
 from imagejob_runner.local.figures import LimitUse, RunProgress
-from rich.console import Console
 
 START = RunProgress(phase=Phase.RUNNING, total=10, workers=1)
 

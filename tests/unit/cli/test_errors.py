@@ -1,6 +1,7 @@
 import click
-import nodelease
 import pytest
+
+import nodelease
 from imagejob_api.exceptions import InvalidFileError, Problem
 from imagejob_cli.errors import guarded
 from imagejob_runner import exceptions

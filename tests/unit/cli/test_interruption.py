@@ -1,6 +1,7 @@
 import signal
 
 import pytest
+
 from imagejob_cli.interruption import Interruption
 
 

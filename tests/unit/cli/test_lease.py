@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from nodelease import LeaseClient
 
+from nodelease import LeaseClient
 from tests.unit.cli.builders import Imagejob
 
 PATIENCE_SECONDS = 30.0

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
@@ -12,7 +13,6 @@ from imagejob_runner.output import chunk_name, encode_rows, finalize
 from imagejob_runner.planning import plan_job, shard_chunks
 from imagejob_runner.rows import Row, row_of
 from imagejob_runner.storage import open_output
-
 from tests.unit.cli.builders import Imagejob, job
 
 IDS = ["0", "1", "2", "3", "4"]

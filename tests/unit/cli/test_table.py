@@ -1,9 +1,10 @@
 import io
 from typing import Any
 
+from rich.console import Console
+
 from imagejob_cli.table import row_table
 from imagejob_runner.rows import Row
-from rich.console import Console
 
 
 def row(identity: str, outputs: dict[str, Any] | None = None, **changes: Any) -> Row:  # noqa: ANN401  fields of the row

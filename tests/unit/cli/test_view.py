@@ -1,10 +1,11 @@
 import io
 
 import pytest
+from rich.console import Console
+
 from imagejob_api.imagejob import Phase
 from imagejob_cli.view import RunView, details
 from imagejob_runner.local.figures import LimitUse, RunProgress
-from rich.console import Console
 
 RUNNING = RunProgress(
     phase=Phase.RUNNING,

@@ -1,4 +1,5 @@
 import pytest
+
 from imagejob_cli.wording import clock, count, milliseconds, printable, rate, span
 
 

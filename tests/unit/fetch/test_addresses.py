@@ -1,6 +1,7 @@
 """Which addresses a job may connect to."""
 
 import pytest
+
 from imagejob_runner.fetch.addresses import AddressGuard
 
 PUBLIC = [

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from imagejob_api.pipeline import Download
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError, StorageError
@@ -17,7 +18,6 @@ from imagejob_runner.fetch import Fetcher, copy_to, model_file, sha256_of
 from imagejob_runner.storage import stores
 from imagejob_runner.storage.stores import open_store
 from imagejob_runner.urls import file_url
-
 from tests.tools.s3 import S3Server
 from tests.unit.fetch.conftest import Serve, ServeRaw
 

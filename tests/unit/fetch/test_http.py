@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
+
 from imagejob_api.pipeline import Download
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch import Fetcher
 from imagejob_runner.fetch.http_errors import connection_error, retry_after
-
 from tests.unit.fetch.conftest import Serve, ServeRaw
 
 ALLOWED = Download(allowed_networks=["127.0.0.2/32"], max_bytes=1_000_000, max_redirects=3)

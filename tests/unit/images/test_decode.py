@@ -2,13 +2,13 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image, features
+
 from imagejob_api.pipeline import Decode
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images.decode import decode, probe
 from imagejob_runner.images.formats import FORMATS
-from PIL import ExifTags, Image, features
-
 from tests.tools.photos import encoded, opened, photo, png_bomb
 
 # The warnings that Pillow gives about odd files are silenced at import, which pytest undoes.

@@ -1,13 +1,13 @@
 from io import BytesIO
 
 import pytest
+from PIL import ExifTags, Image, ImageChops
+
 from imagejob_api.pipeline import Decode, DerivedImage
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images.decode import decode
 from imagejob_runner.images.encode import encode
-from PIL import ExifTags, Image, ImageChops
-
 from tests.tools.photos import encoded, opened
 
 PHOTO = opened("china.jpg")

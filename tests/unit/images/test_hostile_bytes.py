@@ -5,11 +5,11 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image, features
+
 from imagejob_api.pipeline import Decode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images.decode import decode, probe
-from PIL import Image, features
-
 from tests.tools.photos import encoded, opened
 
 # The warnings that Pillow gives about odd files are silenced at import, which pytest undoes.

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from imagejob_api.pipeline import Normalize, Preprocess
-from imagejob_runner.images.preprocess import fingerprint, to_array
 from PIL import Image
 
+from imagejob_api.pipeline import Normalize, Preprocess
+from imagejob_runner.images.preprocess import fingerprint, to_array
 from tests.tools.photos import opened
 
 PHOTO = opened("china.jpg")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from imagejob_api.pipeline import Crop, Operation, Preprocess, Resize, Thumbnail
-from imagejob_runner.images.transform import apply, draft_target
 from PIL import Image
 
+from imagejob_api.pipeline import Crop, Operation, Preprocess, Resize, Thumbnail
+from imagejob_runner.images.transform import apply, draft_target
 from tests.tools.photos import opened
 
 PHOTO = opened("china.jpg")  # 640 x 427

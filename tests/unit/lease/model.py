@@ -10,6 +10,7 @@ from types import ModuleType
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from nodelease.state import LeaseState, Waiter
 
 PODS = [f"pod-{number}" for number in range(6)]
@@ -104,6 +105,9 @@ class Lease:
         assert {holder.id: holder.slots for holder in state.holders} == self.oracle.held
         assert {holder.id: holder.fence for holder in state.holders} == self.oracle.fences
         assert [waiter.id for waiter in state.queue] == [entry[2] for entry in self.oracle.queue], "first come, first served"
+        others = self.oracle.active and any(entry[3] <= self.oracle.slots for entry in self.oracle.queue)
+        for holder in state.holders:
+            assert state.contended(holder.id) == (others or self.oracle.drains(holder.id)), "a holder knows whether it is in the way"
         head = next((waiter for waiter in state.queue if waiter.slots <= state.slots), None)
         assert head is None or len(state.free) < head.slots, "no slot is free that the first in the queue could have"
 

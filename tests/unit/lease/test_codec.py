@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nodelease import transitions
 from nodelease.codec import decode, encode, stamp
 from nodelease.exceptions import MalformedLeaseError
 from nodelease.state import Holder, LeaseState, Waiter
-
 from tests.unit.lease.model import Lease
 
 STATE = LeaseState(

@@ -7,9 +7,9 @@ from types import ModuleType
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+
 from nodelease import state as state_module
 from nodelease import transitions
-
 from tests.unit.lease.model import machine
 
 QUICK = settings(
@@ -88,6 +88,9 @@ MUTATIONS = {
     "state: no more than the room left": ("if slot not in used)[:count]", "if slot not in used)"),
     "state: a slot in use is not free": ("for slot in range(self.slots) if slot not in used)", "for slot in range(self.slots))"),
     "state: too large a request": ("return waiter.slots <= self.slots", "return waiter.slots < self.slots"),
+    "state: contended while the limit drains": ("return self.drains(holder) or (", "return ("),
+    "state: not contended while nothing is granted": ("(self.active and any(self.grantable", "(any(self.grantable"),
+    "state: not contended by requests too large": ("any(self.grantable(waiter) for waiter in self.queue)", "bool(self.queue)"),
     "state: drains only beyond the capacity": ("self.held > self.capacity and holder", "holder"),
     "state: drains only the slots beyond": ("self.held > self.capacity and holder.slots[-1] >= self.capacity", "self.held > self.capacity"),
 }

@@ -2,8 +2,8 @@ import time
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from nodelease import transitions
 
+from nodelease import transitions
 from tests.unit.lease.model import Counter, machine
 
 ENOUGH = 100_000

@@ -6,13 +6,13 @@ import random
 from collections.abc import Callable
 
 import pytest
+
 from nodelease import transitions
 from nodelease.claim import Claim
 from nodelease.clock import now
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
 from nodelease.holding import Holding
 from nodelease.state import LeaseState, Waiter
-
 from tests.unit.lease.simulated import Party, SimulatedServer
 
 SEEDS = range(12)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from imagejob_api.pipeline import Decode, Infer, Model
 from imagejob_runner.images.decode import decode
 from imagejob_runner.images.preprocess import to_array
@@ -14,7 +15,6 @@ from imagejob_runner.images.transform import draft_target
 from imagejob_runner.models.architecture import build
 from imagejob_runner.models.predictor import Predictor
 from imagejob_runner.models.weights import read_weights
-
 from tests.tools.photos import photo
 
 pytestmark = pytest.mark.model

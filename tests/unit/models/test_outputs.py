@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from imagejob_api.pipeline import Outputs, TopK
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, ModelError

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from imagejob_api.pipeline import Infer
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, ModelError
 from imagejob_runner.images.preprocess import fingerprint
 from imagejob_runner.models.predictor import Predictor
-
 from tests.tools.networks import Picky, Tiny
 
 pytestmark = pytest.mark.model

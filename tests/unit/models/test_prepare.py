@@ -1,8 +1,8 @@
 import pytest
 import torch
-from imagejob_runner.models.prepare import prepare
 from torch import nn
 
+from imagejob_runner.models.prepare import prepare
 from tests.tools.networks import Branching, Tiny, Viewing
 
 pytestmark = pytest.mark.model

@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 
 import pytest
 import torch
+from torch import nn
+
 from imagejob_runner.exceptions import ModelError
 from imagejob_runner.models.program import load_program
 from imagejob_runner.models.scan import scan_program
-from torch import nn
-
 from tests.tools.networks import Tiny
 
 pytestmark = pytest.mark.model

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from imagejob_runner.exceptions import ModelError
-from imagejob_runner.models.architecture import build
-from imagejob_runner.models.weights import load_into, read_weights
 from safetensors.torch import save_file
 from torch import nn
 
+from imagejob_runner.exceptions import ModelError
+from imagejob_runner.models.architecture import build
+from imagejob_runner.models.weights import load_into, read_weights
 from tests.tools.networks import Tiny
 
 pytestmark = pytest.mark.model

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, SkipImage, StorageError
 from imagejob_runner.item import ImageItem

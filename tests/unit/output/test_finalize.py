@@ -4,10 +4,10 @@ import json
 from collections.abc import Awaitable, Callable
 
 import pytest
+
 from imagejob_api.imagejob import FailurePolicy
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.output import committed_chunks, encode_rows, finalize, read_rows, reopen, within_policy
-
 from tests.unit.output.conftest import DoneJob
 
 Make = Callable[..., Awaitable[DoneJob]]

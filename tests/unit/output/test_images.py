@@ -6,6 +6,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from imagejob_runner.output import derived_image_name
 
 _HOSTILE = ["../../etc/passwd", "/abs", "a" * 300, "con", ".", "..", "a\nb", "é", "e\u0301", "A", "a"]

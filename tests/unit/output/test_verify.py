@@ -4,12 +4,12 @@ import json
 from collections.abc import Awaitable, Callable
 
 import pytest
+
 from imagejob_api.imagejob import FailurePolicy
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.output import decode_rows, encode_rows, finalize, verify
 from imagejob_runner.rows import Row
 from imagejob_runner.storage import open_output
-
 from tests.unit.output.conftest import DoneJob
 
 Make = Callable[..., Awaitable[DoneJob]]

@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from imagejob_runner.pipeline.channel import Channel, ChannelClosed
 
 

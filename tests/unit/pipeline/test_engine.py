@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, StorageError
 from imagejob_runner.item import ImageItem
@@ -15,8 +17,6 @@ from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.pipeline.flight import ChunkInFlight
 from imagejob_runner.pipeline.turn import now
 from nodelease import LeaseClient
-from PIL import Image
-
 from tests.unit.pipeline.levers import Workshop, ids, quiet, step, until
 
 

@@ -2,6 +2,7 @@ import asyncio
 import time
 
 import pytest
+
 from imagejob_api.pipeline import Step
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, SkipImage

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from imagejob_api.imagejob import ImageJobSpec
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_runner.constants import PLAN_FILE
 from imagejob_runner.exceptions import (
@@ -21,7 +22,6 @@ from imagejob_runner.exceptions import (
 )
 from imagejob_runner.planning import Plan, plan_job, read_plan, shard_chunks
 from imagejob_runner.storage import OutputStore, open_output
-
 from tests.tools.s3 import S3Server
 from tests.unit.planning.conftest import JobMaker, inline
 

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+
 from imagejob_api.imagejob import Source
 from imagejob_api.pipeline import Download
 from imagejob_runner.exceptions import InvalidJobError, StorageError
 from imagejob_runner.sources import Entry, list_source
 from imagejob_runner.storage.stores import open_store
 from imagejob_runner.urls import FileUrl, parse_url
-
 from tests.tools.s3 import S3Server
 
 

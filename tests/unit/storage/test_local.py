@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.storage import open_output
 

@@ -5,9 +5,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+
 from imagejob_runner.exceptions import InvalidJobError, StorageError
 from imagejob_runner.storage import OutputStore, open_output, stores
-
 from tests.tools.s3 import S3Server
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, file_url, object_url, parse_url, resolve, without_secrets
 

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any
 
 from imagejob_api.pipeline import Call
-
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError, RunnerError, SkipImage
 from imagejob_runner.item import ImageItem

@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from imagejob_api.pipeline import Download
-
 from imagejob_runner.fetch import Fetcher
 from imagejob_runner.pipeline.flight import Flight
 from imagejob_runner.pipeline.works.base import Memory

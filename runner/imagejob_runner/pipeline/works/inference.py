@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 from imagejob_api.pipeline import Infer
-
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch import model_file
 from imagejob_runner.models.labels import IMAGENET
