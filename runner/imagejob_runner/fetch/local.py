@@ -41,7 +41,10 @@ def read_file(path: Path, url: str, limit: int) -> bytes:
             _check_regular(status, url)
             if status.st_size > limit:
                 raise too_large(url, limit, status.st_size)
+            # A buffer as large as the limit for each file, cut afterwards, would leave the heap full of holes that are touched one by one.
             data = file.read(status.st_size + 1)
+            if len(data) > status.st_size:  # it is growing
+                data += file.read(limit + 1 - len(data))
     except OSError as error:
         raise _as_image_error(error, url) from error
     if len(data) > limit:
