@@ -107,4 +107,4 @@ class LeaseState:
         holder = self.holder(request)
         if holder is None:
             return False
-        return self.drains(holder) or (self.active and any(self.grantable(waiter) for waiter in self.queue))
+        return self.drains(holder) or any(self.grantable(waiter) for waiter in self.queue)
