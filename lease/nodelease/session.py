@@ -16,6 +16,7 @@ from nodelease.constants import RETRY_LAST_SECONDS, STALL_FRACTION, WATCH_LINGER
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
 from nodelease.expiry import BeatObserver
 from nodelease.holding import Holding, Owner
+from nodelease.operations import expiry, finish, renewal
 from nodelease.stall import StallMeter
 from nodelease.state import Holder, LeaseState
 from nodelease.store import LeaseStore
@@ -89,15 +90,15 @@ class LimitSession:
         """Give a holding's slots up; `done` ends when that is written, or the slots have expired anyway."""
         if self._held.get(holding.id) is not holding:
             holding.end()
-            _finish(done)
+            finish(done)
             return
         self._end(holding)
-        patience = asyncio.get_running_loop().call_later(self._duration or 0, _finish, done)
+        patience = asyncio.get_running_loop().call_later(self._duration or 0, finish, done)
 
         def written(_state: LeaseState, _started: float) -> None:
             patience.cancel()
             self._releases.discard(done)
-            _finish(done)
+            finish(done)
 
         self._releases.add(done)
         self.writer.submit(Operation(lambda state: transitions.release(state, holding.id), written))
@@ -106,7 +107,7 @@ class LimitSession:
     def change(self, apply: Callable[[LeaseState], LeaseState], done: Future[None]) -> None:
         """Write a transition of the limit itself."""
         self._open()
-        self.writer.submit(Operation(apply, lambda _state, _started: _finish(done)))
+        self.writer.submit(Operation(apply, lambda _state, _started: finish(done)))
         self._settle()
 
     async def close(self, patience: float) -> None:
@@ -134,7 +135,7 @@ class LimitSession:
             task.cancel()
         await asyncio.gather(self.writer.stop(), *tasks, return_exceptions=True)
         for released in self._releases:
-            _finish(released)
+            finish(released)
 
     def waiting_reason(self) -> str | None:
         """Why a claim of this process waits, for people; None if none does. May be called from any thread."""
@@ -301,7 +302,7 @@ class LimitSession:
                     await asyncio.sleep(wait)
                     continue  # those held now may be others
                 renewed: Future[None] = Future()
-                self.writer.submit(_renewal(tuple(self._held.values()), renewed))
+                self.writer.submit(renewal(tuple(self._held.values()), renewed))
                 await asyncio.wrap_future(renewed)
         finally:
             if self._renew_task is asyncio.current_task():
@@ -368,7 +369,7 @@ class LimitSession:
         dead = self._beats.due(state, now(), self._rank(state))
         for holder in dead:
             logger.warning("Holder %s of limit %r has not renewed for %d s; expiring it", holder.pod, self.limit, state.duration_seconds)
-            self.writer.submit(_expire_operation(holder))
+            self.writer.submit(expiry(holder))
         if dead:
             self._expiry_timer = asyncio.get_running_loop().call_later(RETRY_LAST_SECONDS, self._expire)
         else:
@@ -382,30 +383,3 @@ class LimitSession:
             except Exception:
                 logger.exception("Watching limit %r failed; trying again", self.limit)
             await asyncio.sleep(RETRY_LAST_SECONDS)
-
-
-def _renewal(holdings: tuple[Holding, ...], renewed: Future[None]) -> Operation:
-    """One write that renews all holdings."""
-
-    def apply(state: LeaseState) -> LeaseState:
-        for holding in holdings:
-            state = transitions.renew(state, holding.id, holding.fence)
-        return state
-
-    def done(state: LeaseState, started: float) -> None:
-        for holding in holdings:
-            holder = state.holder(holding.id)
-            if holder is not None and holder.fence == holding.fence:
-                holding.renewed(started, state.duration_seconds)
-        _finish(renewed)
-
-    return Operation(apply, done)
-
-
-def _expire_operation(holder: Holder) -> Operation:
-    return Operation(lambda state: transitions.expire(state, holder.id, holder.fence, holder.beat))
-
-
-def _finish(future: Future[None]) -> None:
-    if not future.done() and future.set_running_or_notify_cancel():
-        future.set_result(None)
