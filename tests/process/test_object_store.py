@@ -1,0 +1,124 @@
+"""Whole runs against a real S3 server: the same rows as with files, races on one output, kills."""
+
+import random
+import threading
+import uuid
+from typing import Any
+
+import obstore
+import pytest
+import yaml
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import S3Store
+
+from tests.process.conftest import Journal
+from tests.process.harness import ROOT, Lab, Output, Row, call, eventually, inputs
+from tests.tools.photos import photo
+from tests.tools.s3 import S3Server
+
+DEMO = ROOT / "examples" / "imagejob.yaml"
+
+
+def prove_conditional_put(s3: S3Server) -> None:
+    """That the server keeps the promise on which everything else stands: of many who create one object, one does."""
+    store = S3Store(s3.bucket, client_options={"allow_http": True})
+    key = f"proof/{uuid.uuid4().hex}"
+    ready, won, refused = threading.Barrier(8), [], []
+
+    def create(number: int) -> None:
+        ready.wait()
+        try:
+            obstore.put(store, key, str(number).encode(), mode="create")
+            won.append(number)
+        except AlreadyExistsError:
+            refused.append(number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(won), len(refused)) == (1, 7)
+    assert bytes(obstore.get(store, key).bytes()) == str(won[0]).encode()
+
+
+def output_of(s3: S3Server, prefix: str) -> Output:
+    """The objects of an output, seen as the files that the server keeps them in."""
+    return Output(s3.folder / prefix)
+
+
+@pytest.mark.model
+def test_the_demo_gives_the_same_rows_on_s3_as_on_files(lab: Lab, s3: S3Server) -> None:
+    prove_conditional_put(s3)
+    documents = list(yaml.safe_load_all(DEMO.read_text()))
+    on_files, on_s3 = lab.folder / "files.yaml", lab.folder / "s3.yaml"
+    on_files.write_text(yaml.safe_dump_all(_with(documents, output={"url": str(lab.folder / "files")})))
+    lab.run(on_files).expect(0)
+
+    source, prefix = f"photos-{uuid.uuid4().hex}", f"demo-{uuid.uuid4().hex}"
+    store = S3Store(s3.bucket, client_options={"allow_http": True})
+    job = next(document for document in documents if document["kind"] == "ImageJob")
+    names = [item["id"] for item in job["spec"]["source"]["urls"]]
+    for name in names:
+        obstore.put(store, f"{source}/{name}", photo(name))
+    elsewhere = {"output": {"url": s3.url(prefix)}, "source": {"prefix": {"url": s3.url(source)}}, "parallelism": 2, "chunkSize": 3}
+    on_s3.write_text(yaml.safe_dump_all(_with(documents, **elsewhere)))
+    lab.run(on_s3).expect(0)
+
+    rows, expected = output_of(s3, prefix).by_id(), lab.output("files").by_id()
+    assert rows.keys() == expected.keys() == set(names)
+    assert [_answers(rows[name]) for name in names] == [pytest.approx(_answers(expected[name]), abs=1e-4) for name in names]
+    assert [_labels(rows[name]) for name in names] == [_labels(expected[name]) for name in names]
+    assert _labels(rows["coffee.png"])[0] == "espresso"
+    assert _labels(rows["china.jpg"])[0] == "palace"
+    for name in names:
+        for key in ("inputSha256", "modelSha256", "preprocess"):
+            assert rows[name]["provenance"][key] == expected[name]["provenance"][key]
+    assert output_of(s3, prefix).succeeded
+    lab.verify(url=s3.url(prefix))
+
+
+@pytest.mark.parametrize("place", ["files", "s3"])
+def test_two_runs_that_race_on_one_output_leave_one_row_for_each_input(lab: Lab, place: str, request: pytest.FixtureRequest) -> None:
+    url, output, log = str(lab.folder / "job"), lab.output("job"), lab.folder / "log"
+    if place == "s3":
+        s3, prefix = request.getfixturevalue("s3"), f"race-{uuid.uuid4().hex}"
+        prove_conditional_put(s3)
+        url, output = s3.url(prefix), output_of(s3, prefix)
+    steps = [call("work", "note", limit="gpu", arguments={"log": str(log), "seconds": 0.002})]
+    job = lab.job(steps, inputs(200), output=url, chunkSize=8, parallelism=2, slots=4)
+    racers = [lab.start_job(job), lab.start_job(job)]
+    for racer in racers:
+        assert racer.wait().expect(0).answer["images"]["succeeded"] == 200
+    assert [row["id"] for row in output.rows()] == [item["id"] for item in inputs(200)["urls"]]
+    assert set(log.read_text().split()) == set(output.by_id())
+    assert output.succeeded
+    lab.verify(url=url)
+
+
+def test_a_run_on_s3_is_killed_and_goes_on(lab: Lab, s3: S3Server, chance: random.Random, journal: Journal) -> None:
+    prefix, log, images = f"killed-{uuid.uuid4().hex}", lab.folder / "log", 200
+    steps = [call("work", "note", limit="gpu", arguments={"log": str(log), "seconds": 0.005}, concurrency=1)]
+    job = lab.job(steps, inputs(images), output=s3.url(prefix), chunkSize=8, parallelism=2, slots=2)
+    run = lab.start_job(job)
+    wanted = chance.randrange(20, 120)
+    eventually("images", lambda: log.exists() and len(log.read_text().split()) >= wanted)
+    run.kill_group()
+    lab.run(job).expect(0)
+    again = len(log.read_text().split()) - images
+    journal.figure(f"{again} of {images} images done again after a kill of 2 workers on S3")
+    assert again <= 2 * (8 + 1)
+    lab.verify(url=s3.url(prefix))
+    assert output_of(s3, prefix).succeeded
+
+
+def _with(documents: list[dict[str, Any]], **spec: object) -> list[dict[str, Any]]:
+    return [{**document, "spec": {**document["spec"], **spec}} if document["kind"] == "ImageJob" else document for document in documents]
+
+
+def _labels(row: Row) -> list[str]:
+    return [answer["label"] for answer in row["outputs"]["classify"]]
+
+
+def _answers(row: Row) -> list[float]:
+    return [answer["score"] for answer in row["outputs"]["classify"]]
