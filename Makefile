@@ -42,8 +42,10 @@ crds: $(VENV)/dev.stamp ## Generate crds/*.yaml and the field reference from the
 bench: $(VENV)/dev.stamp ## Measure, on an otherwise idle machine; one of them: make bench NAME=prefect
 	$(BIN)/python -m bench $(NAME)
 
-tools: $(VENV)/dev.stamp ## Install the S3 server of the tests into a cache outside of this folder
+tools: $(VENV)/dev.stamp ## Build what the tests need besides Python into a cache outside of this folder: an S3 server, Kubernetes
 	@$(BIN)/python -m tests.tools.versitygw
+	@$(BIN)/python -m tests.cluster.components.build
+	@$(BIN)/python -m tests.cluster.tools kwok
 
 clean: ## Remove results and caches
 	rm -rf results bench/out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -5,7 +5,9 @@ from typing import Final
 GROUP: Final = "imagejob.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = "imagejob.dev/v1alpha1"
-CATEGORY: Final = "imagejob"
+CATEGORY: Final = "imagejob-all"
+"""For `kubectl get imagejob-all`. Not `imagejob`: kubectl takes a category before the kind of that name, and `get imagejob NAME` would
+fail."""
 
 DEFAULT_CHUNK_SIZE: Final = 128
 MAX_INLINE_URLS: Final = 1000

@@ -147,10 +147,7 @@ def test_wide_columns(cluster: ControlPlane, namespace: str) -> None:
     }
 
 
-SHADOWED = pytest.mark.xfail(CATEGORY == "imagejob", reason="to kubectl the category goes before the kind of the same name")
-
-
-@pytest.mark.parametrize("name", ["imagejobs", pytest.param("imagejob", marks=SHADOWED), "ij", "imagejobs.imagejob.dev"])
+@pytest.mark.parametrize("name", ["imagejobs", "imagejob", "ij", "imagejobs.imagejob.dev"])
 def test_each_name_of_a_kind_finds_one_object(cluster: ControlPlane, namespace: str, name: str) -> None:
     cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(image_job()))
     assert get(cluster, "-n", namespace, name, "flowers")["metadata"]["name"] == "flowers"
