@@ -216,9 +216,9 @@ def test_names_and_scopes() -> None:
         for kind, crd in CRDS.items()
     }
     assert facts == {
-        "ImageJob": ("Namespaced", ["ij"], ["imagejob"], "imagejobs.imagejob.dev"),
-        "ImagePipeline": ("Namespaced", ["ipl"], ["imagejob"], "imagepipelines.imagejob.dev"),
-        "NodeLimit": ("Cluster", ["nl"], ["imagejob"], "nodelimits.imagejob.dev"),
+        "ImageJob": ("Namespaced", ["ij"], ["imagejob-all"], "imagejobs.imagejob.dev"),
+        "ImagePipeline": ("Namespaced", ["ipl"], ["imagejob-all"], "imagepipelines.imagejob.dev"),
+        "NodeLimit": ("Cluster", ["nl"], ["imagejob-all"], "nodelimits.imagejob.dev"),
     }
 
 
