@@ -1,5 +1,6 @@
 """Runs `imagejob` the way a user does, in processes of its own, and looks at what it leaves behind."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,6 +16,9 @@ from typing import Any, Self
 
 import psutil
 import yaml
+
+from imagejob_runner.output import verify
+from imagejob_runner.storage import open_output
 
 IMAGEJOB = Path(sys.executable).with_name("imagejob")
 ROOT = Path(__file__).parents[2]
@@ -166,6 +170,11 @@ class Output:
         found = {row["id"]: row for row in rows}
         assert len(found) == len(rows), "an input has two rows"
         return found
+
+    def prove(self) -> None:
+        """As `imagejob verify`, without the time that a process takes to start."""
+        report = asyncio.run(verify(open_output(str(self.folder))))
+        assert report.ok, "\n".join(map(str, report.problems))
 
     @property
     def succeeded(self) -> bool:

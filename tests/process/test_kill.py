@@ -1,5 +1,6 @@
 """`kill -9` at random moments: nothing is lost, repeated or torn, and at most a chunk for each killed worker is done again."""
 
+import contextlib
 import random
 import signal
 import sys
@@ -7,10 +8,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.process import pictures
 from tests.process.conftest import Journal
 from tests.process.harness import Lab, Output, Run, call, comparable, eventually, inputs
+from tests.process.test_hostile_inputs import INFER
 
 KILLS = 20
 CHUNK = 8
@@ -87,7 +91,7 @@ def test_single_runners_are_killed(lab: Lab, chance: random.Random, journal: Jou
         while kills < KILLS and run.running:
             moment = a_moment(chance, run, log, starting=0.2)
             runners = run.runners()
-            if runners:
+            with contextlib.suppress(psutil.NoSuchProcess, IndexError):
                 chance.choice(runners).kill()
                 journal.say(f"kill {kills}: {moment}")
                 kills += 1
@@ -122,7 +126,7 @@ def test_a_run_dies_at_each_write_of_planning_and_of_the_end(lab: Lab) -> None:
         survived = ended.code == 0
         assert survived or ended.code == -signal.SIGKILL, ended.err
         lab.run(job).expect(0)
-        lab.verify(f"job-{point}")
+        lab.output(f"job-{point}").prove()
         assert lab.output(f"job-{point}").succeeded
         assert len(executions(log)) == 4, "a chunk that was committed was done again"
         point += 1
@@ -145,5 +149,46 @@ def test_tiny_runs_are_killed_while_they_plan_and_while_they_end(lab: Lab, chanc
         left = sorted(path.relative_to(output.folder).as_posix() for path in output.folder.rglob("*") if path.is_file())
         journal.say(f"killed {1000 * pause:.1f} ms into {'planning' if planning else 'the end'}: {len(left)} files, {left[-1:]}")
         lab.run(job).expect(0)
-        lab.verify(f"job-{number}")
+        output.prove()
         assert output.succeeded
+
+
+def test_a_run_goes_on_when_the_server_of_the_limits_is_killed(lab: Lab, chance: random.Random, journal: Journal) -> None:
+    log, images, kills = lab.folder / "executed", 600, 0
+    job = a_job(lab, images, log)
+    run = lab.start_job(job)
+    while run.running and kills < 5:
+        moment = a_moment(chance, run, log, starting=0.3)
+        if (server := lab.lease_server()) is not None:
+            server.kill()
+            journal.say(f"kill {kills}: {moment}")
+            kills += 1
+    ended = run.wait().expect(0)
+    assert len(executions(log)) == images, "losing the server loses no work"
+    assert ended.answer["limits"]["gpu"]["maxHolders"] <= WORKERS
+    assert lab.verify()["holds"]["overlaps"] == 0
+
+
+def test_runs_with_real_photos_and_a_real_network_are_killed(lab: Lab, chance: random.Random, journal: Journal) -> None:
+    photos = lab.folder / "photos"
+    pictures.write_all(photos, {f"{number:03}.jpg": pictures.photo(number % 30) for number in range(1500)})
+    steps = [{"name": "download", "download": {}}, INFER, {"name": "save", "save": {}}]
+    spec = {"source": {"prefix": {"url": str(photos)}}, "parallelism": WORKERS, "chunkSize": 16}
+    calm = lab.job(steps, name="calm", **spec)
+    lab.run(calm).expect(0)
+    job, output = lab.job(steps, **spec), lab.output()
+    for number in range(3):
+        run, there = lab.start_job(job), len(output.parts())
+        wanted = there + chance.randrange(1, 20)
+        eventually("chunks", lambda run=run, wanted=wanted: len(output.parts()) >= wanted or not run.running)
+        if number % 2:
+            for runner in run.runners()[:1]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    runner.kill()
+            run.wait().expect(0)
+        else:
+            run.kill_group()
+        journal.say(f"killed at {len(output.parts())} chunks")
+    lab.run(job).expect(0)
+    lab.verify()
+    assert comparable(output.rows()) == comparable(lab.output("calm").rows())
