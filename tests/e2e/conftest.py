@@ -17,7 +17,6 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.exceptions import UnavailableError
 from tests.e2e.pods import Pods
 
-
 _FIRST_TEST_SECONDS: Final = 2700
 """The first test waits until everything is built; on a cold machine that takes a quarter of an hour."""
 
