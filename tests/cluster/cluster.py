@@ -11,7 +11,7 @@ from typing import Any, Final
 from tests.cluster.commands import run
 from tests.cluster.components.build import install_components
 from tests.cluster.engine import Engine
-from tests.cluster.exceptions import CommandError, StartError
+from tests.cluster.exceptions import ClusterError, CommandError, StartError
 from tests.cluster.kind import kind
 
 _LOG = logging.getLogger(__name__)
@@ -94,7 +94,12 @@ class Cluster:
         Args:
             image: Its full name, as the engine knows it and pods will name it.
             nodes: All workers, if not given.
+
+        Raises:
+            ClusterError: The engine has no such image.
         """
+        if not self.engine.has_image(image):
+            raise ClusterError(f"Docker has no image {image}: build or pull it first (`docker image ls` lists those it has)")
         lacking = [node for node in nodes or self.nodes("worker") if not self._has_image(node, image)]
         if not lacking:
             return

@@ -29,6 +29,7 @@ _PID_OPTION: Final = f"--pidfile={_PID_FILE}"
 _PACKAGES: Final = {"dockerd": "docker.io", "iptables": "iptables", "jq": "jq"}
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 30
+_LOOK_AGAIN_SECONDS: Final = 0.1
 _CAP_SYS_RESOURCE: Final = 24
 
 
@@ -89,8 +90,11 @@ def stop_unused_engine() -> None:
     while _own_process() is not None:
         if time.monotonic() > deadline:
             raise StartError(f"the Docker engine (process {process}) did not end within {_STOP_SECONDS} s; see {_log_file()}")
-        time.sleep(0.1)
-    shutil.rmtree(_RUN, ignore_errors=True)
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    for mount in Path("/proc/mounts").read_text().splitlines():
+        if (place := mount.split()[1]).startswith(f"{_RUN}/"):  # dockerd leaves the host's network namespace mounted
+            run(["umount", place])
+    shutil.rmtree(_RUN)
 
 
 def _answers(engine: Engine) -> bool:
@@ -149,7 +153,7 @@ def _start() -> Engine:
             process.kill()
             end = _log_file().read_text(errors="replace")[-2000:]
             raise StartError(f"the Docker engine did not start; the end of {_log_file()}:\n{end}")
-        time.sleep(0.1)
+        time.sleep(_LOOK_AGAIN_SECONDS)
     return engine
 
 

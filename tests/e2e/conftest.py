@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -16,12 +17,16 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.exceptions import UnavailableError
 from tests.e2e.pods import Pods
 
+_FIRST_TEST_SECONDS: Final = 2700
+"""The first test waits until everything is built; on a cold machine that takes a quarter of an hour."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything in this folder needs a cluster."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(_FIRST_TEST_SECONDS))
 
 
 @pytest.fixture(scope="session")

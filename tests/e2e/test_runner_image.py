@@ -28,7 +28,6 @@ _WRITABLE: Final = {"tmp": "/tmp", "output": "/output"}  # noqa: S108  a path in
 
 
 @pytest.mark.model
-@pytest.mark.timeout(1200)
 def test_the_demo_gives_in_a_pod_the_rows_of_a_local_run(pods: Pods, runner_image: str, workers: list[str], tmp_path: Path) -> None:
     job = pods.kubectl("create", "configmap", "demo", f"--from-file={_DEMO}", "--output=jsonpath={.metadata.name}")
     run = f"imagejob run -f /job/{_DEMO.name} --output /output && imagejob verify /output && echo {_MARK} && cat /output/results/*.jsonl"
