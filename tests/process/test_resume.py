@@ -20,12 +20,16 @@ def test_a_finished_job_that_is_run_again_does_nothing(lab: Lab) -> None:
 
 
 def test_other_workers_may_go_on_where_fewer_stopped(lab: Lab) -> None:
-    steps = [call("work", "note", arguments={"log": str(lab.folder / "log")})]
-    lab.run(lab.job(steps, inputs(40), chunkSize=4, parallelism=1)).expect(0)
+    log = lab.folder / "log"
+    steps = [call("work", "note", arguments={"log": str(log)})]
+    lab.run(lab.job(steps, inputs(40), chunkSize=4, shards=2)).expect(0)
     rows = comparable(lab.output().rows())
-    for part in lab.output().parts()[::2]:
+    missing = lab.output().parts()[::2]
+    for part in missing:
         part.unlink()
-    lab.run(lab.job(steps, inputs(40), chunkSize=7, parallelism=3)).expect(0)
+    log.unlink()
+    lab.run(lab.job(steps, inputs(40), chunkSize=7, shards=5, parallelism=3)).expect(0)
+    assert len(log.read_text().split()) == 4 * len(missing)
     assert comparable(lab.output().rows()) == rows
     lab.verify()
 

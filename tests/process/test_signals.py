@@ -80,7 +80,7 @@ def test_the_second_ctrl_c_ends_a_run_at_once(lab: Lab) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_when_the_terminal_closes_the_runners_end_by_themselves_and_free_their_slots(lab: Lab, number: signal.Signals) -> None:
-    job, log, _ = paced(lab, "0.05")
+    job, log, pace = paced(lab, "0.05", images=900)
     run = lab.start_job(job)
     after(log, 2 * WORKERS, run)
     if number is signal.SIGKILL:
@@ -92,6 +92,7 @@ def test_when_the_terminal_closes_the_runners_end_by_themselves_and_free_their_s
     ended = time.monotonic() - begun
     assert lab.limits()["gpu"]["held"] == 0
     assert ended < 2
+    pace.write_text("0")
     lab.run(job).expect(0)
     lab.verify()
 
