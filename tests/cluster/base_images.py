@@ -92,6 +92,7 @@ def _registry_answers() -> bool:
         with urllib.request.urlopen(_REGISTRY, timeout=_PROBE_SECONDS):
             return True
     except urllib.error.HTTPError as error:
+        error.close()
         return error.code == HTTPStatus.UNAUTHORIZED  # what a registry says to somebody without a token
     except OSError:
         return False

@@ -10,7 +10,7 @@ cluster-up: $(VENV)/dev.stamp ## Make a real Kubernetes cluster; GPUS=4 for four
 cluster-down: $(VENV)/dev.stamp ## Remove it and all that came with it
 	@$(BIN)/python -m tests.cluster down
 
-cluster-load: $(VENV)/dev.stamp ## Give its workers images: IMAGE=runner, IMAGE=operator, or any that Docker has
+cluster-load: $(VENV)/dev.stamp ## Give its workers an image: IMAGE=runner, or any that Docker has
 	@$(BIN)/python -m tests.cluster load $(or $(IMAGE),$(error say which, as in: make cluster-load IMAGE=runner))
 
 cluster-status: $(VENV)/dev.stamp ## Print its nodes and how to reach it

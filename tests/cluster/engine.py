@@ -28,6 +28,8 @@ _PID_FILE: Final = _RUN / "dockerd.pid"
 _PID_OPTION: Final = f"--pidfile={_PID_FILE}"
 _PACKAGES: Final = {"dockerd": "docker.io", "iptables": "iptables", "jq": "jq"}
 _START_SECONDS: Final = 60
+_PID_SECONDS: Final = 5
+"""By then it has written its process id, or has ended."""
 _STOP_SECONDS: Final = 30
 _LOOK_AGAIN_SECONDS: Final = 0.1
 _CAP_SYS_RESOURCE: Final = 24
@@ -144,13 +146,16 @@ def _start() -> Engine:
         wrapper = shutil.copy2(Path(__file__).with_name("runc-without-sys-resource"), data)
         command += [f"--add-runtime=without-sys-resource={wrapper}", "--default-runtime=without-sys-resource"]
     _LOG.info("starting a Docker engine (its log: %s)", _log_file())
-    with _log_file().open("wb") as log:
-        process = subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    with _log_file().open("wb") as log:  # it outlives this process, so it is no child of it
+        subprocess.run(["setsid", "--fork", *command], cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
     engine = Engine(_OWN_HOST)
-    deadline = time.monotonic() + _START_SECONDS
+    started = time.monotonic()
     while not _answers(engine):
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
+        waited = time.monotonic() - started
+        process = _own_process()
+        if waited > _START_SECONDS or (process is None and waited > _PID_SECONDS):
+            if process is not None:
+                os.kill(process, signal.SIGKILL)
             end = _log_file().read_text(errors="replace")[-2000:]
             raise StartError(f"the Docker engine did not start; the end of {_log_file()}:\n{end}")
         time.sleep(_LOOK_AGAIN_SECONDS)
