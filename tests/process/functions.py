@@ -90,7 +90,7 @@ def misbehave(item: ImageItem, log: str) -> Any:  # noqa: ANN401, C901, PLR0911,
             raise asyncio.CancelledError
         case "too slow":
             append(f"{log}.slow", "enter")
-            time.sleep(0.5)
+            time.sleep(1.5)
             append(f"{log}.slow", "leave")
         case "assertion":
             raise AssertionError

@@ -1,6 +1,7 @@
 """What may fail before a job counts as failed, what is tried again, and what ends a run before its time."""
 
 import re
+import sys
 
 import pytest
 
@@ -118,6 +119,16 @@ def test_a_job_that_runs_for_too_long_is_ended_and_goes_on_later(lab: Lab) -> No
     lab.run(lab.job([step], inputs(400), chunkSize=2)).expect(0)
     assert len(log.read_text().splitlines()) - 400 <= 2
     lab.verify()
+
+
+def test_a_function_that_never_returns_does_not_outlive_its_job_for_long(lab: Lab) -> None:
+    pace = lab.folder / "pace"
+    pace.write_text("1000")
+    step = call("work", "note_at_pace", limit="gpu", arguments={"log": str(lab.folder / "log"), "pace": str(pace)})
+    job = lab.job([step], inputs(4), activeDeadlineSeconds=2)
+    impatient = "import imagejob_runner.local.supervisor as s; s.GRACE_SECONDS = 1; from imagejob_cli.main import main; main()"
+    lab.start("run", "-f", job, "--json", program=(sys.executable, "-c", impatient)).wait(60).expect(124)
+    assert lab.limits()["gpu"]["held"] == 0
 
 
 @pytest.mark.parametrize("flag", ["suspend", "cancel"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.harness import Lab, Run, call, elapsed, eventually, inputs
+from tests.process.web import ALLOWED, serving, stalls
 
 IMAGES, CHUNK, WORKERS = 60, 8, 2
 HANGS = "1000"
@@ -125,3 +126,16 @@ def test_a_runner_that_is_told_to_end_is_started_again(lab: Lab) -> None:
     run.wait().expect(0)
     assert len(lines(log)) - IMAGES <= CHUNK
     lab.verify()
+
+
+def test_a_run_that_still_plans_can_be_interrupted(lab: Lab) -> None:
+    with serving({"/list.txt": stalls}) as web:
+        steps = [{"name": "download", "download": {"allowedNetworks": [f"{ALLOWED}/32"]}}]
+        run = lab.start_job(lab.job(steps, {"manifest": {"url": web.url("/list.txt")}}))
+        eventually("it asks for the list", lambda: web.asked["/list.txt"] > 0)
+        run.send(signal.SIGINT)
+        with elapsed() as seconds:
+            ended = run.wait().expect(130)
+    assert seconds[0] < 5
+    assert "Traceback" not in ended.err
+    assert not (lab.output().folder / "_imagejob" / "plan.json").exists()

@@ -26,6 +26,8 @@ from imagejob_runner.shard import ShardRequest
 from imagejob_runner.storage import OutputStore, open_output
 
 REPORT_SECONDS = 0.25
+GRACE_SECONDS = 30.0
+"""Processes that do not end in this time when the run has to are killed, as the kubelet does; after Ctrl-C the user decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +260,8 @@ class LocalRun:
     def _stop(self, phase: Phase, code: ExitCode, why: str) -> None:
         if self._why is None:
             self._why = (phase, code, why)
+            if code is not ExitCode.INTERRUPTED:
+                asyncio.get_running_loop().call_later(GRACE_SECONDS, self._kill)
         self._planning.cancel()
         for runner in self._runners.values():
             _send(runner, Stop())
