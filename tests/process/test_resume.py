@@ -92,3 +92,24 @@ def test_a_damaged_part_is_found_and_named(lab: Lab) -> None:
     (holds / "00000-run-0001.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     report = lab.start("verify", "--json", lab.output().folder).wait().expect(1).answer
     assert report["holds"]["overlaps"] == 1
+
+
+def test_parquet_rows_say_what_json_rows_say(lab: Lab) -> None:
+    step = call("work", "fail_each", arguments={"log": str(lab.folder / "log"), "every": 7, "seconds": 0}, retries={"limit": 0})
+    jobs = [lab.job([step], inputs(30), name=form, output_format=form, chunkSize=8, parallelism=2) for form in ("jsonl", "parquet")]
+    for job in jobs:
+        lab.run(job, "--parallelism", "2").expect(1)
+    lab.verify("parquet")
+    shown = [lab.start("show", "--json", "--limit", "0", lab.folder / form).wait().expect(0).out for form in ("jsonl", "parquet")]
+    as_json, as_parquet = ([json.loads(line) for line in text.splitlines()] for text in shown)
+    assert comparable(as_parquet) == comparable(as_json) == comparable(lab.output("jsonl").rows())
+    assert len(as_parquet) == 30
+
+
+def test_an_output_that_cannot_be_written_is_told(lab: Lab) -> None:
+    (lab.folder / "file").write_text("no folder")
+    job = lab.job([call("work", "note", arguments={"log": str(lab.folder / "log")})], inputs(2), output=str(lab.folder / "file" / "out"))
+    ended = lab.run(job).expect(3)
+    assert str(lab.folder / "file") in ended.err
+    assert "Traceback" not in ended.err
+    assert not (lab.folder / "log").exists()
