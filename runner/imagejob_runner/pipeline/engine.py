@@ -182,6 +182,7 @@ class Engine:
         passing: list[asyncio.Task[None]] = []
         sequence = 0
         async for chunk in chunks:
+            await self._ledger.room()
             sequence += 1
             open_chunk = ChunkInFlight(sequence, chunk.index, chunk.rows, len(chunk.entries), replaces=chunk.replaces)
             self._ledger.open(open_chunk)

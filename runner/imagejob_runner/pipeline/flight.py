@@ -4,12 +4,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
 from imagejob_runner.pipeline.progress import Outcome
 from imagejob_runner.rows import Row, row_of
+
+UNWRITTEN_CHUNKS: Final = 8
+"""Chunks that may be whole and wait to be written before no further one is taken up."""
 
 
 class Entry(Protocol):
@@ -105,6 +108,11 @@ class Ledger:
         self._changed = asyncio.Condition()
         self._stopped = False
         self._closed = False
+
+    async def room(self) -> None:
+        """Waits while many chunks are whole and not written: of images that fail early more may end than can be written."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: sum(chunk.remaining == 0 for chunk in self._open.values()) < UNWRITTEN_CHUNKS)
 
     def open(self, chunk: ChunkInFlight) -> None:
         """A chunk is taken up."""

@@ -194,6 +194,23 @@ async def test_young_chunks_that_fail_early_leave_the_workers_to_a_straggler_of_
     assert {row["id"]: row["status"] for row in shop.rows} == {"0-0": "ok", **{f"{chunk}-0": "failed" for chunk in (1, 2, 3)}}
 
 
+async def test_images_that_fail_early_do_not_pile_up_when_writes_are_slow() -> None:
+    tried: list[str] = []
+
+    async def check(item: ImageItem) -> None:
+        tried.append(item.id)
+        raise ImageError(ErrorCode.NOT_FOUND, "nothing there")
+
+    shop = Workshop([step("check", check, concurrency=2), step("work", nothing, limits=("alpha",))], [1] * 200, limiter=FreeForAll())
+    shop.may_commit.clear()
+    running = asyncio.create_task(shop.run())
+    await quiet(lambda: len(tried))
+    assert len(tried) < 50
+    shop.may_commit.set()
+    await running
+    assert len(shop.rows) == 200
+
+
 async def test_a_write_that_fails_ends_the_run() -> None:
     class FullDisk(Workshop):
         async def _commit(self, chunk: ChunkInFlight) -> None:
