@@ -112,7 +112,8 @@ class Tally:
             images_per_second=rate,
             eta_seconds=left / rate if rate > 0 else None,
             limits={
-                name: LimitUse(slots, sum(part.holding[name] for part in parts), sum(part.waiting[name] for part in parts))
+                # Processes report at different moments: one may have passed on the slot that the next one tells of already.
+                name: LimitUse(slots, min(slots, sum(part.holding[name] for part in parts)), sum(part.waiting[name] for part in parts))
                 for name, slots in self._slots.items()
             },
             stages=stages,
