@@ -175,13 +175,14 @@ class BatchStage(Stage[BatchWork]):
     def _prepare(self) -> None:
         self._linger = LEAST_LINGER_SECONDS
         self._deliveries: set[asyncio.Task[None]] = set()
+        self._late = False
 
     def _has_unit(self) -> bool:
         # A small batch is not worth a slot that others want, unless nothing will be added to it.
         return len(self.inbox) >= self._work.batch_size or (self.inbox.closed and len(self.inbox) > 0)
 
     def _behind(self) -> bool:
-        return len(self._deliveries) >= self.concurrency or super()._behind()
+        return self._late
 
     async def _step(self, turn: Turn | None) -> None:
         batch = await self._collect()
@@ -201,6 +202,8 @@ class BatchStage(Stage[BatchWork]):
         took = now() - begun
         self._linger = max(LEAST_LINGER_SECONDS, LINGER_SHARE * took)
         self._note(batch, took)
+        # The stage after is behind if it has not taken the last batch in the time of this one.
+        self._late = sum(not delivery.done() for delivery in self._deliveries) >= self.concurrency
         await self._delivered(self.concurrency - 1)
         self._deliveries.add(asyncio.create_task(self._deliver(batch, errors)))
 
