@@ -104,14 +104,20 @@ def hangs_up(handler: Handler, _: int) -> None:
     handler.close_connection = True
 
 
+class Server(ThreadingHTTPServer):
+    """A thread for each connection, and room for as many as a job opens at once."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 @contextmanager
 def serving(answers: dict[str, Answer]) -> Iterator[Web]:
     """Serves until the end of the block."""
     web = Web(answers)
     with ExitStack() as stack:
         for address in (ALLOWED, FORBIDDEN):
-            server = ThreadingHTTPServer((address, web.port), type("BoundHandler", (Handler,), {"web": web}))
-            server.daemon_threads = True
+            server = Server((address, web.port), type("BoundHandler", (Handler,), {"web": web}))
             web.port = server.server_address[1]
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
