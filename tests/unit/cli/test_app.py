@@ -25,8 +25,8 @@ def test_preformatted_help_fits_100_columns(imagejob: Imagejob, command: list[st
 def test_help_imports_nothing_heavy() -> None:
     heavy = ["torch", "PIL", "numpy", "pyarrow", "aiohttp", "obstore", "pydantic", "rich", "nodelease"]
     script = (
-        "import sys; from imagejob_cli.main import main\n"
-        "try: main()\nexcept SystemExit: print([name for name in "
+        "import sys; from imagejob_cli.app import app\n"
+        "try: app.main(prog_name='imagejob')\nexcept SystemExit: print([name for name in "
         f"{heavy} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=True)
