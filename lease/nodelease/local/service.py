@@ -23,7 +23,7 @@ from nodelease.store import Snapshot
 logger = logging.getLogger(__name__)
 
 REAP_RETRY_SECONDS: Final = 1.0
-ONLOOKER_SECONDS: Final = 0.05
+ONLOOKER_SECONDS: Final = 1.0
 """Those whom a write does not concern hear of it so much later, and of several writes at once."""
 
 
