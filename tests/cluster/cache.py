@@ -37,7 +37,7 @@ def cached(name: str, program: str, build: Callable[[Path], None]) -> Path:
     if _complete(entry, program):
         return entry
     cache_root().mkdir(parents=True, exist_ok=True)
-    with _locked(cache_root() / f".{name}.lock"):
+    with locked(cache_root() / f".{name}.lock"):
         if _complete(entry, program):
             return entry
         scratch = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=cache_root()))
@@ -56,11 +56,12 @@ def _complete(entry: Path, program: str) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Holds a file's lock, so that one run at a time does what it stands for; says so when it has to wait."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _LOG.info("waiting for another run that makes the same (%s)", path)
+            _LOG.info("waiting for another run that holds %s", path)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -4,7 +4,6 @@ Every cluster has a folder below the cache, made before the cluster and removed 
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -16,7 +15,7 @@ from typing import Any, Final
 import yaml
 
 from tests.cluster import routes
-from tests.cluster.cache import cache_root
+from tests.cluster.cache import cache_root, locked
 from tests.cluster.cluster import Cluster
 from tests.cluster.engine import Engine, ensure_engine, find_engine, stop_unused_engine
 from tests.cluster.exceptions import ClusterError, CommandError
@@ -138,6 +137,5 @@ def _folder(name: str) -> Path:
 def _alone() -> Iterator[None]:
     """One run at a time makes or removes clusters: engine and routes are shared."""
     _clusters().mkdir(parents=True, exist_ok=True)
-    with (cache_root() / ".clusters.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(cache_root() / ".clusters.lock"):
         yield
