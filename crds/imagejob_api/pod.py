@@ -1,0 +1,210 @@
+"""What the operator and the runner's pods agree on: the job file, what a pod reports, its exit codes, and the names of all that.
+
+Neither imports the other. The operator mounts the job file and reads the reports; a pod reads the file and writes the reports.
+"""
+
+from enum import IntEnum
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from imagejob_api.imagejob import ImageJobSpec
+from imagejob_api.pipeline import ImagePipelineSpec
+
+LABEL_JOB: Final = "imagejob.dev/job"
+"""On everything made for an ImageJob: its name."""
+LABEL_PART: Final = "imagejob.dev/part"
+"""On Jobs and pods: which `Part` of the job they do."""
+LABEL_MEMBER: Final = "imagejob.dev/member"
+"""On every pod that takes slots, runners and other workloads alike ("true"): the operator watches these, and frees their slots at once
+when they end."""
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "imagejob"
+
+ANNOTATION_PROGRESS: Final = "imagejob.dev/progress"
+"""On a runner's pod, written by itself: a `PodProgress` as JSON."""
+
+JOB_FILE: Final = "/etc/imagejob/job.json"
+"""Where the job file, a `JobFile` as JSON, is mounted."""
+JOB_FILE_KEY: Final = "job.json"
+"""Its key in the ConfigMap."""
+TERMINATION_FILE: Final = "/dev/termination-log"
+"""Where a pod writes its `PodResult` as JSON before it ends; Kubernetes keeps at most 4,096 bytes."""
+TERMINATION_BYTES: Final = 4096
+RUNNER_CONTAINER: Final = "runner"
+METRICS_PORT: Final = 9090
+
+ENV_NAMESPACE: Final = "IMAGEJOB_POD_NAMESPACE"
+ENV_POD: Final = "IMAGEJOB_POD_NAME"
+ENV_NODE: Final = "IMAGEJOB_NODE_NAME"
+"""The node that a pod runs on: the Leases that it may write are this node's."""
+ENV_LEASE_NAMESPACE: Final = "IMAGEJOB_LEASE_NAMESPACE"
+"""The operator's namespace, where the Leases are."""
+ENV_INDEX: Final = "JOB_COMPLETION_INDEX"
+"""Set by Kubernetes in the pods of an Indexed Job. Pod i of n works on the shards s of the plan with s mod n = i."""
+ENV_PODS: Final = "IMAGEJOB_COMPLETIONS"
+"""The n of `ENV_INDEX`."""
+ENV_PROGRESS_SECONDS: Final = "IMAGEJOB_PROGRESS_SECONDS"
+"""Least time between two reports of progress; the more pods, the longer."""
+
+SHARDS_PER_POD: Final = 4
+"""Shards for each pod at once unless the job sets their number: room for a larger `parallelism` later, and a crash costs less."""
+
+
+class Part(IntEnum):
+    """The parts of a job that have pods of their own, in order."""
+
+    PLAN = 1
+    """Lists the source and writes the plan; left out when the URLs stand in the job."""
+    WORK = 2
+    """Works on the shards. The pod that finds every row there writes the summary."""
+    FINISH = 3
+    """Writes the summary where no pod has reported that it did."""
+
+    @property
+    def label(self) -> str:
+        """Value of `LABEL_PART`, and the runner's subcommand."""
+        return self.name.lower()
+
+
+class RunnerExit(IntEnum):
+    """Exit codes of `imagejob-runner`, which the Job's podFailurePolicy reads."""
+
+    DONE = 0
+    """The part is done; failed images are rows, not a reason to fail."""
+    CRASHED = 1
+    """A defect. Another attempt, up to `failurePolicy.backoffLimitPerShard`."""
+    INVALID_JOB = 10
+    """The job file, a step or its function is wrong; no attempt can help, the whole Job fails."""
+    INVALID_SOURCE = 11
+    """The source holds duplicates, nothing, or a list that cannot be understood; the whole Job fails."""
+    MODEL_REFUSED = 12
+    """The model has another digest, is unsafe, or does not fit; the whole Job fails."""
+    OUTPUT_REFUSED = 13
+    """The output belongs to another job, or must be empty and is not; the whole Job fails."""
+    STORAGE = 20
+    """The source or the output cannot be reached. Another attempt."""
+    DEVICE = 21
+    """The GPU failed under this process. Another attempt."""
+    STOPPED = 30
+    """Asked to end by SIGTERM; what was whole is committed. Another pod goes on, and nothing is counted."""
+
+    @property
+    def permanent(self) -> bool:
+        """Whether no other attempt can end differently."""
+        return RunnerExit.INVALID_JOB <= self <= RunnerExit.OUTPUT_REFUSED
+
+
+class _Report(BaseModel):
+    """Base of what travels between pods and the operator: additions by a newer version are ignored."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True)
+
+    def encoded(self) -> str:
+        """Compact JSON."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class JobFile(_Report):
+    """What a pod is told: the job as its pods are to run it."""
+
+    name: str
+    """Name of the ImageJob."""
+    namespace: str
+    """Its namespace."""
+    uid: str
+    """Its uid."""
+    spec: ImageJobSpec
+    """Its spec, as when its pods were made."""
+    pipeline: ImagePipelineSpec
+    """The steps, from the spec or from the ImagePipeline that it names."""
+
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class PodImages(_Report):
+    """Images of one pod's shards that have a row in the output, whoever wrote it."""
+
+    succeeded: _Count = 0
+    failed: _Count = 0
+    skipped: _Count = 0
+
+    @property
+    def done(self) -> int:
+        """All that have a row."""
+        return self.succeeded + self.failed + self.skipped
+
+
+class PodProgress(_Report):
+    """How far a pod is. A malformed one is ignored: it is written by a pod, which may be anybody's code."""
+
+    images: PodImages = PodImages()
+    """Rows of its shards."""
+    rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Images a second of late."""
+    holding: _Count = 0
+    """Slots held now."""
+    waiting: _Count = 0
+    """Requests for slots that wait now."""
+    reason: Annotated[str, Field(max_length=512)] = ""
+    """What it waits for, in words, where that is more than a turn: a limit that is missing or inactive."""
+
+
+class PlanReport(_Report):
+    """What the plan says."""
+
+    total: _Count
+    """Inputs."""
+    shards: Annotated[int, Field(ge=1)]
+    """Shards."""
+    chunk_size: Annotated[int, Field(ge=1)]
+    """Images in a chunk."""
+
+
+class SummaryReport(_Report):
+    """What ``summary.json`` says of the whole job."""
+
+    total: _Count
+    succeeded: _Count
+    failed: _Count
+    skipped: _Count
+    within_policy: bool
+    """Whether no more failed than `failurePolicy` allows."""
+
+
+class ErrorReport(_Report):
+    """Why a pod ended with another code than 0."""
+
+    message: Annotated[str, Field(max_length=2048)]
+    """What, where, and what to do."""
+
+
+class PodResult(_Report):
+    """What a pod leaves behind as its termination message."""
+
+    images: PodImages = PodImages()
+    """Rows of its shards."""
+    plan: PlanReport | None = None
+    """From the plan's pod."""
+    summary: SummaryReport | None = None
+    """From the pod that found every row in the output and completed it."""
+    error: ErrorReport | None = None
+    """Why it failed."""
+
+
+def shard_count(total: int, chunk_size: int, shards: int | None, parallelism: int) -> int:
+    """Number of shards of a new plan.
+
+    Args:
+        total: Inputs.
+        chunk_size: Inputs in a chunk.
+        shards: What the job says.
+        parallelism: Pods at once.
+
+    Returns:
+        What the job says, else `SHARDS_PER_POD` for each pod; never more than there are chunks, and at least 1.
+    """
+    chunks = -(-total // chunk_size)
+    return max(1, min(chunks, shards or SHARDS_PER_POD * parallelism))

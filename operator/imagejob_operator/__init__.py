@@ -1,0 +1,1 @@
+"""The operator: turns ImageJobs into Jobs, and NodeLimits into Leases."""
