@@ -1,0 +1,24 @@
+"""The API server as the operator uses it: plain dicts in and out, timeouts, repetition, and errors by what to do about them."""
+
+from imagejob_operator.kubernetes.api import Json, KubernetesApi
+from imagejob_operator.kubernetes.connection import connect
+from imagejob_operator.kubernetes.exceptions import (
+    ApiError,
+    ApiUnavailableError,
+    ConflictError,
+    ExistsError,
+    NotFoundError,
+    RefusedError,
+)
+
+__all__ = [
+    "ApiError",
+    "ApiUnavailableError",
+    "ConflictError",
+    "ExistsError",
+    "Json",
+    "KubernetesApi",
+    "NotFoundError",
+    "RefusedError",
+    "connect",
+]

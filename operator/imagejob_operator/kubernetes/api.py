@@ -1,0 +1,161 @@
+"""Requests to the API server.
+
+Every request may be repeated: creations have names of their own, deletions may name a uid, and changes may carry the version that was
+read. So an answer that got lost does no harm, and no answer, 429 and 5xx are tried again here, after the time that the server asks for.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Literal, Protocol
+
+import aiohttp
+
+from imagejob_operator.kubernetes.exceptions import ApiError, ApiUnavailableError, error_of
+from imagejob_operator.kubernetes.kinds import Kind
+
+Json = dict[str, Any]
+"""An object as the API server has it."""
+
+REQUEST_SECONDS: Final = 15.0
+ATTEMPTS: Final = 4
+FIRST_WAIT_SECONDS: Final = 0.2
+LONGEST_WAIT_SECONDS: Final = 10.0
+_PAGE: Final = 500
+
+_MERGE_PATCH: Final = "application/merge-patch+json"
+_JSON: Final = "application/json"
+
+Propagation = Literal["Background", "Foreground", "Orphan"]
+
+
+class Transport(Protocol):
+    """Sends one request."""
+
+    async def __call__(
+        self, method: str, path: str, query: Mapping[str, str], body: Json | None, content_type: str, timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of the answer.
+
+        Raises:
+            aiohttp.ClientError: There was none.
+            TimeoutError: It took too long.
+        """
+
+
+class KubernetesApi:
+    """The API server. Methods raise the errors of `imagejob_operator.kubernetes.exceptions`.
+
+    Args:
+        transport: Sends requests.
+        close: Ends the transport.
+        sleep: Waits between attempts.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        close: Callable[[], Awaitable[None]] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._transport = transport
+        self._close = close
+        self._sleep = sleep
+
+    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Json:
+        """One object."""
+        return await self._request("GET", kind.path(namespace, name))
+
+    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "", field_selector: str = "") -> list[Json]:
+        """All objects of a kind, or those that match; of all namespaces unless one is named."""
+        query = {"limit": str(_PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
+        found: list[Json] = []
+        while True:
+            page = await self._request("GET", kind.path(namespace), query=query)
+            found += ({"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"])
+            token = page["metadata"].get("continue")
+            if not token:
+                return found
+            query["continue"] = token
+
+    async def create(self, kind: Kind, new: Json) -> Json:
+        """Creates an object, in the namespace that it names; returns it as it was stored."""
+        return await self._request("POST", kind.path(new["metadata"].get("namespace")), body=new)
+
+    async def replace(self, kind: Kind, changed: Json, *, subresource: str = "") -> Json:
+        """Writes a whole object; with ``metadata.resourceVersion`` only if it is still at that version."""
+        metadata = changed["metadata"]
+        return await self._request("PUT", kind.path(metadata.get("namespace"), metadata["name"], subresource), body=changed)
+
+    async def patch(self, kind: Kind, name: str, namespace: str | None, patch: Json, *, subresource: str = "") -> Json:
+        """Changes parts of an object by a JSON merge patch: null removes a field, a list replaces a list.
+
+        With ``metadata.resourceVersion`` in it only if the object is still at that version.
+        """
+        return await self._request("PATCH", kind.path(namespace, name, subresource), body=patch, content_type=_MERGE_PATCH)
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        propagation: Propagation = "Background",
+        grace_seconds: int | None = None,
+    ) -> None:
+        """Deletes an object; what is gone already, or is another one than `uid`, is left as it is."""
+        options: Json = {"propagationPolicy": propagation}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        try:
+            await self._request("DELETE", kind.path(namespace, name), body=options)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._close is not None:
+            await self._close()
+
+    async def _request(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Json | None = None, content_type: str = _JSON
+    ) -> Json:
+        given = {key: value for key, value in (query or {}).items() if value}
+        for attempt in range(ATTEMPTS):
+            wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 4.0**attempt) * random.uniform(0.5, 1)  # noqa: S311  no secret
+            try:
+                status, headers, answer = await self._transport(method, path, given, body, content_type, REQUEST_SECONDS)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                failure: ApiError = ApiUnavailableError(f"{method} {path}: {error or type(error).__name__}")
+            else:
+                if status < 300:  # noqa: PLR2004  2xx
+                    return _decoded(answer)
+                failure = _failure(status, answer)
+                wait = max(wait, min(LONGEST_WAIT_SECONDS, _seconds(headers.get("Retry-After", ""))))
+            if not isinstance(failure, ApiUnavailableError) or attempt == ATTEMPTS - 1:
+                raise failure
+            await self._sleep(wait)
+        raise AssertionError("unreachable")
+
+
+def _decoded(answer: bytes) -> Json:
+    content: Json = json.loads(answer) if answer else {}
+    return content
+
+
+def _failure(status: int, answer: bytes) -> ApiError:
+    try:
+        said = _decoded(answer)
+        return error_of(status, str(said.get("reason", "")), str(said.get("message", "")) or f"HTTP status {status}")
+    except (ValueError, AttributeError):
+        return error_of(status, "", answer.decode(errors="replace")[:500] or f"HTTP status {status}")
+
+
+def _seconds(retry_after: str) -> float:
+    return float(retry_after) if retry_after.isdecimal() else 0.0
