@@ -1,7 +1,7 @@
 """Every setting of the operator, from its flags and its environment.
 
-Flags are the fields' names with dashes, variables the fields' names in capitals after ``IMAGEJOB_OPERATOR_``; a flag goes before a variable,
-and a variable before the default.
+Flags are the fields' names with dashes, variables their names in capitals after ``IMAGEJOB_OPERATOR_``. A flag goes before a variable, and
+a variable before the default.
 """
 
 import argparse
@@ -55,6 +55,11 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
+_pull_policy: Final = _one_of(get_args(PullPolicy))
+_log_level: Final = _one_of(("DEBUG", "INFO", "WARNING", "ERROR"))
+_log_format: Final = _one_of(get_args(LogFormat))
+
+
 def _setting(default: object, description: str, parse: Callable[[str], object] = str) -> Any:  # noqa: ANN401  as dataclasses.field
     return field(default=default, metadata={"help": description, "parse": parse})
 
@@ -69,7 +74,7 @@ class Settings:
 
     runner_image: str = _setting("imagejob-runner:latest", "image of pods whose template names none")
     runner_image_pull_policy: PullPolicy | None = _setting(
-        None, "imagePullPolicy of that image; Kubernetes' own default unless set", _one_of(get_args(PullPolicy))
+        None, "imagePullPolicy of that image; Kubernetes' own default unless set", _pull_policy
     )
     runner_service_account: str = _setting("imagejob-runner", "service account of pods, made in each namespace with jobs")
     runner_role: str = _setting("imagejob-runner", "ClusterRole that pods are bound to in their own namespace")
@@ -82,8 +87,8 @@ class Settings:
 
     host: str = _setting("0.0.0.0", "address of /healthz, /readyz and /metrics")  # noqa: S104  the kubelet and Prometheus come from outside
     port: int = _setting(8080, "port of /healthz, /readyz and /metrics; 0 for any that is free", _port)
-    log_level: str = _setting("INFO", "least level of what is logged", _one_of(("DEBUG", "INFO", "WARNING", "ERROR")))
-    log_format: LogFormat = _setting("text", "text or json", _one_of(get_args(LogFormat)))
+    log_level: str = _setting("INFO", "least level of what is logged", _log_level)
+    log_format: LogFormat = _setting("text", "text or json", _log_format)
 
 
 def variable(name: str) -> str:
