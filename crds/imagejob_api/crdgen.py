@@ -1,4 +1,4 @@
-"""Writes `crds/*.yaml` and `docs/reference.md` from the models: ``python -m imagejob_api.crdgen [--check]``."""
+"""Writes `crds/*.yaml`, the chart's copies of them and `docs/reference.md` from the models: ``python -m imagejob_api.crdgen [--check]``."""
 
 import argparse
 import sys
@@ -19,6 +19,14 @@ from imagejob_api.schema import structural_schema
 CHECKOUT: Final = Path(__file__).parents[2]
 
 _HEADER: Final = "# generated from crds/imagejob_api by `make crds`; do not edit\n"
+_CHART_METADATA: Final = """\
+  labels:
+    {{- include "imagejob.labels" . | nindent 4 }}
+  {{- if .Values.crds.keep }}
+  annotations:
+    helm.sh/resource-policy: keep
+  {{- end }}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +138,20 @@ def definition_yaml(definition: Definition) -> str:
     return _HEADER + yaml.dump(crd, Dumper=_Dumper, sort_keys=False, width=140, allow_unicode=True)
 
 
+def chart_template(definition: Definition) -> str:
+    """The template of the Helm chart that is one CustomResourceDefinition. In a chart's folder `crds` Helm would never upgrade it."""
+    name = f"  name: {definition.plural}.{GROUP}\n"
+    before, _, after = definition_yaml(definition).partition(name)
+    if "{{" in before + after:
+        raise ValueError(f"Helm would take the braces in the description of {definition.kind} for its own")
+    return "{{- if .Values.crds.enabled }}\n" + before + name + _CHART_METADATA + after + "{{- end }}\n"
+
+
 def generated(checkout: Path = CHECKOUT) -> Mapping[Path, str]:
     """Every generated file of a checkout with the text that it must have."""
     definitions = {checkout / "crds" / f"{each.plural}.yaml": definition_yaml(each) for each in DEFINITIONS}
-    return {**definitions, checkout / "docs" / "reference.md": reference_page([each.model for each in DEFINITIONS])}
+    templates = {checkout / "charts/imagejob/templates/crds" / f"{each.plural}.yaml": chart_template(each) for each in DEFINITIONS}
+    return {**definitions, **templates, checkout / "docs" / "reference.md": reference_page([each.model for each in DEFINITIONS])}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.check:
             sys.stderr.write(f"{name} is not what crds/imagejob_api says; run `make crds` and commit it\n")
         else:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(generated(options.checkout)[path], encoding="utf-8")
             sys.stdout.write(f"wrote {name}\n")
     return 1 if stale and options.check else 0

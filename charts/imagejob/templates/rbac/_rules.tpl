@@ -1,0 +1,79 @@
+{{/* What the operator may do, and no more: no Secrets, no wildcard, no escalate, no impersonate. */}}
+
+{{/* In every namespace whose ImageJobs it runs. */}}
+{{- define "imagejob.rules.jobs" -}}
+- apiGroups: [imagejob.dev]
+  resources: [imagejobs]
+  verbs: [get, list, watch, delete] # delete: ttlSecondsAfterFinished
+- apiGroups: [imagejob.dev]
+  resources: [imagejobs/status]
+  verbs: [patch]
+- apiGroups: [imagejob.dev]
+  resources: [imagepipelines]
+  verbs: [get, list, watch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, delete] # never create: Jobs do. delete: what stays Terminating on a node that is gone
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, create]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [rolebindings]
+  verbs: [get, create]
+# To bind pods to this one role, whose rights the operator itself has not.
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [clusterroles]
+  resourceNames: [{{ include "imagejob.runner" . }}]
+  verbs: [bind]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, create, patch] # list: why a Job could not make its pods
+{{- end }}
+
+{{/* In the namespace of the Leases. Pods are bound to the Role for Leases there; what it allows the operator may do itself. */}}
+{{- define "imagejob.rules.leases" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: {{ .Values.limits.manage | ternary "[get, list, watch, create, update, patch, delete]" "[get, watch, update]" }}
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [rolebindings]
+  verbs: [get, create]
+{{- end }}
+
+{{/* Of the cluster: Nodes and NodeLimits are in no namespace. Not needed where another operator manages the limits. */}}
+{{- define "imagejob.rules.limits" -}}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [get, list, watch]
+- apiGroups: [imagejob.dev]
+  resources: [nodelimits]
+  verbs: [get, list, watch]
+- apiGroups: [imagejob.dev]
+  resources: [nodelimits/status]
+  verbs: [patch]
+{{- if .Values.nodeLimit.enabled }}
+- apiGroups: [imagejob.dev]
+  resources: [nodelimits]
+  verbs: [create] # a request to create has no name yet that a rule could compare
+- apiGroups: [imagejob.dev]
+  resources: [nodelimits]
+  resourceNames: [{{ .Values.nodeLimit.name }}]
+  verbs: [patch]
+{{- end }}
+# kopf looks at them to notice kinds that come later; it does without, and says so.
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [get, list, watch]
+{{- end }}
+
+{{- define "imagejob.operatorSubject" -}}
+- kind: ServiceAccount
+  name: {{ include "imagejob.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
