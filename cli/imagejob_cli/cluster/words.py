@@ -1,0 +1,84 @@
+"""What an ImageJob does, and why it does not, in words."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from imagejob_cli.cluster.job import FINISHED, ConditionView, JobView
+from imagejob_cli.wording import clock, count, printable, rate
+
+_UNOBSERVED = "the operator has not looked at it yet; if this stays, check that it runs: kubectl get pods -n imagejob-system"
+_HINDRANCES = ("Stalled", "Suspended", "Reconciling")
+"""Conditions that, when they hold, say why a job does not run."""
+
+
+def progress(job: JobView) -> str:
+    """`812/1,000`; empty as long as the images have not been counted."""
+    return f"{job.done:,}/{job.total:,}" if job.total else ""
+
+
+def state(job: JobView, now: datetime) -> str:
+    """Where the job stands, on one line: phase and figures.
+
+    Args:
+        job: The job.
+        now: For what has elapsed and what is left.
+    """
+    parts = [printable(job.phase) or "New"]
+    if job.total:
+        parts.append(f"{100 * min(job.done, job.total) // job.total}%")
+    if job.finished is None:
+        parts += _pace(job, now)
+    elapsed = _elapsed(job, now)
+    if elapsed is not None:
+        parts.append(f"{clock(elapsed)} {'elapsed' if job.finished is None else 'in all'}")
+    if job.finished is None:
+        parts += _pods(job)
+    if job.skipped:
+        parts.append(f"{job.skipped:,} skipped")
+    return ", ".join(parts)
+
+
+def hindrances(job: JobView) -> Iterator[str]:
+    """Why the job does not run, or ended as it did; a line for each reason that somebody gave."""
+    finished = job.finished
+    if finished is not None:
+        failed = job.condition("Failed")
+        if finished.reason != "Succeeded":
+            yield _told(failed if failed is not None and failed.holds else finished)
+        return
+    if not job.conditions and not job.phase:
+        yield _UNOBSERVED
+        return
+    held = [condition for condition in map(job.condition, _HINDRANCES) if condition is not None and condition.holds]
+    yield from map(_told, held)
+    working = job.condition(FINISHED)
+    if not held and not job.done and working is not None and working.message:
+        yield printable(working.message)
+    if not job.observed:
+        yield "the operator has not taken in the last change yet"
+
+
+def _told(condition: ConditionView) -> str:
+    message = printable(condition.message)
+    return f"{printable(condition.reason)}: {message}" if message else printable(condition.reason)
+
+
+def _pace(job: JobView, now: datetime) -> Iterator[str]:
+    if job.rate:
+        yield rate(job.rate)
+    if job.eta is not None and job.done < job.total:
+        yield f"{clock((job.eta - now).total_seconds())} left"
+
+
+def _pods(job: JobView) -> Iterator[str]:
+    if job.pods:
+        yield count(job.pods, "pod")
+    if job.waiting:
+        yield f"{job.waiting:,} waiting for a slot"
+
+
+def _elapsed(job: JobView, now: datetime) -> float | None:
+    if job.started is None:
+        return None
+    end = job.completed or (now if job.finished is None else None)
+    return None if end is None else max(0.0, (end - job.started).total_seconds())
