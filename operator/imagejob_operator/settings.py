@@ -7,12 +7,9 @@ a variable before the default.
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 PREFIX: Final = "IMAGEJOB_OPERATOR_"
-
-PullPolicy = Literal["Always", "IfNotPresent", "Never"]
-LogFormat = Literal["text", "json"]
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -46,18 +43,22 @@ def _port(text: str) -> int:
     return number
 
 
-def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return text
-
-    return parse
+def _one_of(text: str, *choices: str) -> str:
+    if text not in choices:
+        raise ValueError(f"must be one of {', '.join(choices)}")
+    return text
 
 
-_pull_policy: Final = _one_of(get_args(PullPolicy))
-_log_level: Final = _one_of(("DEBUG", "INFO", "WARNING", "ERROR"))
-_log_format: Final = _one_of(get_args(LogFormat))
+def _pull_policy(text: str) -> str:
+    return _one_of(text, "Always", "IfNotPresent", "Never")
+
+
+def _log_level(text: str) -> str:
+    return _one_of(text, "DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def _log_format(text: str) -> str:
+    return _one_of(text, "text", "json")
 
 
 def _setting(default: object, description: str, parse: Callable[[str], object] = str) -> Any:  # noqa: ANN401  as dataclasses.field
@@ -73,9 +74,7 @@ class Settings:
     manage_limits: bool = _setting(True, "whether NodeLimits become Leases; false where an operator with rights to Nodes does it", _flag)
 
     runner_image: str = _setting("imagejob-runner:latest", "image of pods whose template names none")
-    runner_image_pull_policy: PullPolicy | None = _setting(
-        None, "imagePullPolicy of that image; Kubernetes' own default unless set", _pull_policy
-    )
+    runner_image_pull_policy: str | None = _setting(None, "imagePullPolicy of that image; Kubernetes' own default unless set", _pull_policy)
     runner_service_account: str = _setting("imagejob-runner", "service account of pods, made in each namespace with jobs")
     runner_role: str = _setting("imagejob-runner", "ClusterRole that pods are bound to in their own namespace")
     lease_role: str = _setting("imagejob-lease-user", "Role in the operator's namespace that lets pods take slots")
@@ -88,7 +87,7 @@ class Settings:
     host: str = _setting("0.0.0.0", "address of /healthz, /readyz and /metrics")  # noqa: S104  the kubelet and Prometheus come from outside
     port: int = _setting(8080, "port of /healthz, /readyz and /metrics; 0 for any that is free", _port)
     log_level: str = _setting("INFO", "least level of what is logged", _log_level)
-    log_format: LogFormat = _setting("text", "text or json", _log_format)
+    log_format: str = _setting("text", "text or json", _log_format)
 
 
 def variable(name: str) -> str:
