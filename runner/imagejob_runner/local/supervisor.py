@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
+from imagejob_api.failure import too_many_failures
 from imagejob_api.imagejob import ImageJob, Phase
 from imagejob_api.nodelimit import NodeLimit
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.local.figures import RunProgress, RunResult
-from imagejob_runner.local.judgement import judge, too_many_failures
+from imagejob_runner.local.judgement import judge
 from imagejob_runner.local.limits import LocalLimits
 from imagejob_runner.local.messages import Ended, Go, Ready, Snapshot, Stop
 from imagejob_runner.local.processes import RunnerProcesses
