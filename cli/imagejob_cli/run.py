@@ -80,7 +80,8 @@ def _requests(documents: Documents, jobs: list[ImageJob], output: str | None, pa
 
 
 def _run_all(requests: list[RunRequest], messages: Console, results: Console, *, as_json: bool) -> int:
-    from imagejob_cli.running import run_one, worst
+    from imagejob_cli.codes import worst
+    from imagejob_cli.running import run_one
     from imagejob_runner.constants import ExitCode
 
     codes = []

@@ -1,8 +1,5 @@
 """Runs one job on this machine, with a display, and says how it ended."""
 
-from collections.abc import Sequence
-from typing import Final
-
 from rich.console import Console
 
 from imagejob_api.imagejob import ImageJob, Phase
@@ -14,23 +11,6 @@ from imagejob_cli.summary import summary
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.local.figures import RunResult
 from imagejob_runner.local.supervisor import LocalRun, RunRequest
-
-WORST_FIRST: Final = (
-    ExitCode.INTERRUPTED,
-    ExitCode.STORAGE,
-    ExitCode.INVALID,
-    ExitCode.TIMEOUT,
-    ExitCode.JOB_FAILED,
-    ExitCode.CANCELLED,
-    ExitCode.PARTIAL,
-    ExitCode.SUCCEEDED,
-)
-"""Which of several jobs' ends is told."""
-
-
-def worst(codes: Sequence[ExitCode]) -> ExitCode:
-    """The exit code of several jobs together."""
-    return min(codes, key=WORST_FIRST.index)
 
 
 def run_one(request: RunRequest, messages: Console, results: Console) -> tuple[ExitCode, RunResult | None]:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
+from imagejob_api.reasons import ConditionType, Reason
 from imagejob_runner.constants import ExitCode
 
-FINISHED: Final = "Finished"
 EXIT_CODES: Final[Mapping[str, ExitCode]] = {
-    "Succeeded": ExitCode.SUCCEEDED,
-    "PartiallySucceeded": ExitCode.PARTIAL,
-    "Failed": ExitCode.JOB_FAILED,
-    "Cancelled": ExitCode.CANCELLED,
+    Reason.SUCCEEDED: ExitCode.SUCCEEDED,
+    Reason.PARTIALLY_SUCCEEDED: ExitCode.PARTIAL,
+    Reason.FAILED: ExitCode.JOB_FAILED,
+    Reason.CANCELLED: ExitCode.CANCELLED,
 }
 """By the reason of the condition Finished."""
+_DEADLINES: Final = (Reason.DEADLINE_EXCEEDED, Reason.START_DEADLINE_EXCEEDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,13 @@ class JobView:
     @property
     def finished(self) -> ConditionView | None:
         """The condition Finished once it holds, which is for good."""
-        condition = self.condition(FINISHED)
+        condition = self.condition(ConditionType.FINISHED)
+        return condition if condition is not None and condition.holds else None
+
+    @property
+    def failure(self) -> ConditionView | None:
+        """The condition Failed if it holds: why the job failed."""
+        condition = self.condition(ConditionType.FAILED)
         return condition if condition is not None and condition.holds else None
 
     @property
@@ -113,8 +120,7 @@ class JobView:
         finished = self.finished
         if finished is None:
             return None
-        failed = self.condition("Failed")
-        if failed is not None and failed.holds and "Deadline" in failed.reason:
+        if self.failure is not None and self.failure.reason in _DEADLINES:
             return ExitCode.TIMEOUT
         return EXIT_CODES.get(finished.reason, ExitCode.JOB_FAILED)
 

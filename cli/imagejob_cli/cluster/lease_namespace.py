@@ -1,7 +1,7 @@
 """In which namespace the Leases are: the operator's, which a user need not know."""
 
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,10 +41,10 @@ async def find_leases(api: Api, given: str | None) -> LeasePlace:
         listing = await api.list(LEASE, None, LEASE_SELECTORS)
     except ForbiddenError:
         return LeasePlace(DEFAULT_OPERATOR_NAMESPACE)
-    return choose_place({str(lease["metadata"]["namespace"]) for lease in listing.items})
+    return choose_place(frozenset(str(lease["metadata"]["namespace"]) for lease in listing.items))
 
 
-def choose_place(found: Set[str]) -> LeasePlace:
+def choose_place(found: frozenset[str]) -> LeasePlace:
     """The namespace that is believed, of those with Leases.
 
     Anybody who may create Leases somewhere can give them our labels, so of several only the default one is believed without being named.

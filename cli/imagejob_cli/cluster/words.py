@@ -3,12 +3,21 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from imagejob_cli.cluster.job import FINISHED, ConditionView, JobView
+from imagejob_api.reasons import FAULTS, ConditionType, Fault
+from imagejob_cli.cluster.job import ConditionView, JobView
 from imagejob_cli.wording import clock, count, printable, rate
+from imagejob_runner.constants import ExitCode
 
 _UNOBSERVED = "the operator has not looked at it yet; if this stays, check that it runs: kubectl get pods -n imagejob-system"
-_HINDRANCES = ("Stalled", "Suspended", "Reconciling")
+_HINDRANCES = (ConditionType.STALLED, ConditionType.SUSPENDED, ConditionType.RECONCILING)
 """Conditions that, when they hold, say why a job does not run."""
+_CAUSES = {
+    Fault.INFRASTRUCTURE: "a fault of the cluster",
+    Fault.MODEL: "a fault of the model or the pipeline",
+    Fault.INPUT: "a fault of the input",
+    Fault.JOB: "as the job asks for",
+}
+_FAULTS = {str(reason): _CAUSES[fault] for reason, fault in FAULTS.items()}
 
 
 def progress(job: JobView) -> str:
@@ -40,27 +49,22 @@ def state(job: JobView, now: datetime) -> str:
 
 def hindrances(job: JobView) -> Iterator[str]:
     """Why the job does not run, or ended as it did; a line for each reason that somebody gave."""
-    finished = job.finished
-    if finished is not None:
-        failed = job.condition("Failed")
-        if finished.reason != "Succeeded":
-            yield _told(failed if failed is not None and failed.holds else finished)
+    if job.finished is not None:
+        if job.exit_code is not ExitCode.SUCCEEDED:
+            yield _told(job.failure or job.finished)
         return
     if not job.conditions and not job.phase:
         yield _UNOBSERVED
         return
-    held = [condition for condition in map(job.condition, _HINDRANCES) if condition is not None and condition.holds]
-    yield from map(_told, held)
-    working = job.condition(FINISHED)
-    if not held and not job.done and working is not None and working.message:
-        yield printable(working.message)
+    yield from (_told(condition) for condition in map(job.condition, _HINDRANCES) if condition is not None and condition.holds)
     if not job.observed:
         yield "the operator has not taken in the last change yet"
 
 
 def _told(condition: ConditionView) -> str:
-    message = printable(condition.message)
-    return f"{printable(condition.reason)}: {message}" if message else printable(condition.reason)
+    fault = _FAULTS.get(condition.reason)
+    reason = printable(condition.reason) + (f" ({fault})" if fault and condition.type == ConditionType.FAILED else "")
+    return f"{reason}: {printable(condition.message)}" if condition.message else reason
 
 
 def _pace(job: JobView, now: datetime) -> Iterator[str]:

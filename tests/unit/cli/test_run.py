@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from imagejob_cli.running import WORST_FIRST, worst
+from imagejob_cli.codes import WORST_FIRST, worst
 from imagejob_runner.constants import ExitCode
 from tests.unit.cli.builders import Imagejob, Write, document, job, limit
 
