@@ -57,10 +57,19 @@ def new_lease(limit: str, node: str, *, node_uid: str, namespace: str, state: Le
     Raises:
         InvalidRequestError: The limit or the node cannot have one.
     """
-    owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node_uid, "controller": False, "blockOwnerDeletion": False}
-    metadata = {"name": lease_name(limit, node), "namespace": namespace, "labels": lease_labels(limit, node), "ownerReferences": [owner]}
+    metadata = {
+        "name": lease_name(limit, node),
+        "namespace": namespace,
+        "labels": lease_labels(limit, node),
+        "ownerReferences": [node_owner(node, node_uid)],
+    }
     new = encode(state)
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata | new["metadata"], "spec": new["spec"]}
+
+
+def node_owner(node: str, uid: str) -> dict[str, Any]:
+    """The owner reference of what goes with a Node."""
+    return {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid, "controller": False, "blockOwnerDeletion": False}
 
 
 def _without(fields: Mapping[str, Any] | None, names: frozenset[str]) -> dict[str, Any]:
