@@ -18,7 +18,7 @@ from nodelease import transitions
 from nodelease.claim import Claim
 from nodelease.clock import now
 from nodelease.constants import CLOSE_TIMEOUT_SECONDS, DEFAULT_DURATION_SECONDS, LIMIT_NAME
-from nodelease.exceptions import ClientClosedError, ConflictError, InvalidRequestError, LimitNotFoundError
+from nodelease.exceptions import ClientClosedError, ConflictError, InvalidRequestError
 from nodelease.holding import Holding
 from nodelease.local.directory import local_directory
 from nodelease.local.store import LocalStore
@@ -71,6 +71,33 @@ class LeaseClient:
         path = local_directory(directory)
         return cls(lambda prefix: LocalStore(path, pod, prefix), pod)
 
+    @classmethod
+    def kubernetes(
+        cls, *, pod: str | None = None, node: str | None = None, namespace: str | None = None, kubeconfig: Path | None = None
+    ) -> Self:
+        """A client of a cluster, for the limits of one node. In a pod that was set up for it nothing need be given.
+
+        Args:
+            pod: Who this is: `namespace/name` of a pod that exists, for the slots of others are taken away. Default: as
+                $IMAGEJOB_POD_NAMESPACE and $IMAGEJOB_POD_NAME say.
+            node: The node whose limits are meant: the pod's own, since the cluster refuses to change another's. Default:
+                $IMAGEJOB_NODE_NAME.
+            namespace: Where the Leases are: the operator's namespace. Default: $IMAGEJOB_LEASE_NAMESPACE.
+            kubeconfig: How to reach the cluster. Default: by the pod's service account, outside of pods as kubectl does.
+
+        Raises:
+            InvalidRequestError: Something is not given and not in the environment, or cannot be meant.
+        """
+        from nodelease.kubernetes import environment  # noqa: PLC0415  only here is an HTTP client needed, which takes 0.2 s to import
+        from nodelease.kubernetes.access import find_access  # noqa: PLC0415
+        from nodelease.kubernetes.names import ENV_LEASE_NAMESPACE, ENV_NODE, lease_name  # noqa: PLC0415
+        from nodelease.kubernetes.store import KubernetesStore  # noqa: PLC0415
+
+        node = node or environment.told(ENV_NODE, os.environ)
+        namespace = namespace or environment.told(ENV_LEASE_NAMESPACE, os.environ)
+        lease_name("gpu", node)  # says what is wrong with a node's name
+        return cls(lambda _prefix: KubernetesStore(find_access(kubeconfig), namespace, node), pod or environment.pod(os.environ))
+
     # Taking slots.
 
     async def acquire(self, limit: str, *, slots: int = 1, priority: int = 0, timeout: float | None = None) -> Holding:  # noqa: ASYNC109  the timeout withdraws from the queue, which a cancelled task could only do later
@@ -111,7 +138,7 @@ class LeaseClient:
     # Looking at limits, and making them.
 
     def define(self, limit: str, *, slots: int, lease_duration_seconds: int = DEFAULT_DURATION_SECONDS, active: bool = True) -> None:
-        """Create a limit, or change it: what the operator does in a cluster. Of use with the local store only.
+        """Create a limit, or change it. With the local store only: in a cluster NodeLimit objects do it.
 
         More slots are granted at once. Fewer take nothing from those who hold: they drain.
 
@@ -120,6 +147,9 @@ class LeaseClient:
             slots: How many.
             lease_duration_seconds: A holder that does not renew for so long is taken for dead.
             active: False grants nothing; those who hold keep their slots until they pass them on.
+
+        Raises:
+            InvalidRequestError: An argument cannot be meant, or this is a client of a cluster.
         """
         if slots < 0 or lease_duration_seconds < 1:
             raise InvalidRequestError(f"slots must be at least 0 and the duration at least 1 s, not {slots} and {lease_duration_seconds}")
@@ -259,14 +289,11 @@ class LeaseClient:
     async def _define(self, limit: str, slots: int, duration: int, *, active: bool) -> None:
         state = LeaseState(slots=slots, duration_seconds=duration, active=active)
         try:
-            await self._opened().read(limit)
-        except LimitNotFoundError:
-            try:
-                await self._opened().create(limit, state)
-            except ConflictError:
-                pass  # somebody else was first: change theirs
-            else:
-                return
+            await self._opened().create(limit, state)
+        except ConflictError:
+            pass  # it exists: change it
+        else:
+            return
         done: Future[None] = Future()
         self._session(limit).change(lambda before: transitions.resize(before, slots=slots, active=active, duration_seconds=duration), done)
         await asyncio.wrap_future(done)

@@ -15,3 +15,8 @@ def now() -> float:
 def wall_time() -> str:
     """The time of day as Kubernetes writes a MicroTime. For people; nothing is decided by it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def wall_seconds_since(time_of_day: str) -> float:
+    """How long ago a `wall_time` was, by this machine's clock of the day; negative if it is still to come."""
+    return (datetime.now(UTC) - datetime.fromisoformat(time_of_day)).total_seconds()

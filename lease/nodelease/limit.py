@@ -9,20 +9,30 @@ from types import TracebackType
 from nodelease.client import LeaseClient
 from nodelease.exceptions import InvalidRequestError
 from nodelease.holding import Holding
+from nodelease.kubernetes.environment import is_member
 
 _lock = threading.Lock()
 _clients: dict[int, LeaseClient] = {}
 
 
 def default_client() -> LeaseClient:
-    """The client that this process shares among all `NodeLimit` blocks that bring none. Closed when the process ends."""
+    """The client that this process shares among all `NodeLimit` blocks that bring none. Closed when the process ends.
+
+    In a pod that was told where its Leases are, it takes part in the limits of its node; elsewhere in those of this machine.
+    """
     with _lock:
         client = _clients.get(os.getpid())
         if client is None:
             _clients.clear()  # a fork's copies of its parent's client are not its own to close
-            client = _clients[os.getpid()] = LeaseClient.local(f"{socket.gethostname()}/{os.getpid()}")
+            client = _clients[os.getpid()] = _new_client()
             atexit.register(client.close)
         return client
+
+
+def _new_client() -> LeaseClient:
+    if is_member(os.environ):
+        return LeaseClient.kubernetes()
+    return LeaseClient.local(f"{socket.gethostname()}/{os.getpid()}")
 
 
 class NodeLimit:

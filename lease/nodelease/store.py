@@ -1,6 +1,6 @@
 """What the lease needs from whatever keeps the state: compare-and-swap and a watch.
 
-The local store implements it; a Kubernetes store fits it with `get`, `update` and `watch` on one Lease.
+`local.store` has the limits of one machine; `kubernetes.store` those of a cluster's node, by `get`, `update` and `watch` on one Lease.
 """
 
 from collections.abc import AsyncIterator
@@ -52,6 +52,7 @@ class LeaseStore(Protocol):
 
         Raises:
             ConflictError: It exists.
+            InvalidRequestError: The limits of this store are made elsewhere.
         """
         ...
 

@@ -1,0 +1,187 @@
+"""Requests to the API server over connections that are kept, and what can go wrong with them.
+
+Plain HTTP, because that is all it takes: three kinds of request on one kind of object, and the objects are needed as the JSON that they
+are, with the fields that this version does not know.
+"""
+
+import asyncio
+import json
+import random
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from http import HTTPStatus
+from typing import Any, Final
+
+import aiohttp
+
+from nodelease.clock import now
+from nodelease.exceptions import StoreUnavailableError
+from nodelease.kubernetes import constants
+from nodelease.kubernetes.access import Access, Credentials
+
+_ONE: Final = aiohttp.ClientTimeout(total=constants.REQUEST_SECONDS, sock_connect=constants.CONNECT_SECONDS)
+_STREAM: Final = aiohttp.ClientTimeout(total=None, sock_connect=constants.CONNECT_SECONDS, sock_read=constants.WATCH_SILENCE_SECONDS)
+
+
+class ApiError(StoreUnavailableError):
+    """The API server answered, and said no.
+
+    Args:
+        status: HTTP status, or the code of an event that says the same.
+        message: Why.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ApiServer:
+    """The API server, for one event loop.
+
+    Args:
+        access: Where it is and how to be let in.
+        hint: What to tell whoever lacks a right.
+    """
+
+    def __init__(self, access: Access, hint: str) -> None:
+        self._access = access
+        self._hint = hint
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self, method: str, path: str, parameters: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The object that the API server answers with.
+
+        Repeated when it refuses the token, with the newest one, and when it says when to come again.
+
+        Raises:
+            ApiError: It said no.
+            StoreUnavailableError: It could not be asked, or did not answer in time.
+        """
+        async with self._answered(method, path, _ONE, parameters, body) as response:
+            return _parsed(await response.read())
+
+    @asynccontextmanager
+    async def events(self, path: str, parameters: Mapping[str, str]) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """The events of a watch, until the API server ends it. Being inside means that it has begun.
+
+        Raises:
+            ApiError: It said no, now or in the stream.
+            StoreUnavailableError: It could not be asked, or the stream broke.
+        """
+        async with (
+            self._answered("GET", path, _STREAM, {**parameters, "watch": "true"}) as response,
+            aclosing(_events(response)) as events,
+        ):
+            yield events
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def _answered(
+        self,
+        method: str,
+        path: str,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's own
+        parameters: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A good answer. Errors while it is read are translated, too."""
+        give_up = now() + constants.PATIENCE_SECONDS
+        renewed = False
+        while True:
+            credentials = await self._access.credentials(renewed=renewed)
+            try:
+                async with self._ask(credentials, method, path, timeout=timeout, params=parameters, json=body) as response:
+                    if response.ok:
+                        yield response
+                        return
+                    error: StoreUnavailableError = await self._refused(method, path, response)
+                    pause = _retry_after(response)
+            except aiohttp.ClientConnectorCertificateError as problem:  # the cluster's own certificate may have been replaced
+                error, pause = StoreUnavailableError(f"{credentials.server} is not whom it should be: {problem}"), None
+            except (aiohttp.ClientError, OSError, ValueError) as problem:
+                raise StoreUnavailableError(f"{credentials.server}: {problem or type(problem).__name__}") from problem
+            if pause is not None and now() + pause < give_up:
+                await asyncio.sleep(pause)
+            elif _refuses_credentials(error) and not renewed:
+                renewed = True
+            else:
+                raise error
+
+    async def _refused(self, method: str, path: str, response: aiohttp.ClientResponse) -> ApiError:
+        hint = f". {self._hint}" if response.status == HTTPStatus.FORBIDDEN else ""
+        return ApiError(response.status, f"{method} {path}: {response.status}: {_complaint(await response.read())}{hint}")
+
+    def _ask(self, credentials: Credentials, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401  aiohttp's
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=constants.KEEP_ALIVE_SECONDS, socket_factory=_probed_socket)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept": "application/json", "User-Agent": "nodelease"},
+                read_bufsize=constants.EVENT_BYTES,
+            )
+        headers = {} if credentials.authorization is None else {"Authorization": credentials.authorization}
+        return self._session.request(
+            method,
+            credentials.server + path,
+            headers=headers,
+            ssl=credentials.trust,
+            server_hostname=credentials.server_hostname,
+            proxy=credentials.proxy,
+            allow_redirects=False,
+            **arguments,
+        )
+
+
+def _complaint(text: bytes) -> str:
+    """What is wrong: the message of a Status, or what else there is."""
+    try:
+        return str(_parsed(text)["message"])
+    except (ValueError, KeyError):
+        return text[:200].decode(errors="replace").strip()
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError(f"no object: {text[:80]!r}")  # noqa: TRY004  as what is no JSON
+    return document
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any], None]:
+    while line := await response.content.readline():
+        event = _parsed(line)
+        if event["type"] == "ERROR":
+            status = event["object"]
+            raise ApiError(status.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR, f"watch: {status.get('message') or status}")
+        yield event
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds after which to ask again, if the API server names any. It sends whole seconds, never a date, and the same to everybody."""
+    text = response.headers.get("Retry-After", "")
+    busy = response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return max(int(text), 1) * random.uniform(1, 1.5) if busy and text.isdecimal() else None  # noqa: S311  no secret
+
+
+def _refuses_credentials(error: StoreUnavailableError) -> bool:
+    return not isinstance(error, ApiError) or error.status == HTTPStatus.UNAUTHORIZED
+
+
+def _probed_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket whose connection breaks when the other end has gone without a word."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, constants.PROBE_IDLE_SECONDS)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, constants.PROBE_INTERVAL_SECONDS)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, constants.PROBE_COUNT)
+    return made

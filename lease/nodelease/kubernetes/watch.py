@@ -1,0 +1,154 @@
+"""A watch on one Lease that mends itself, and knows how old what it brings may be.
+
+A client may use a grant that it hears of only while the grant is fresh: a holder that has not renewed for the lease duration is taken for
+dead, and nobody renews a grant that its holder has not heard of. So every report that may be old is marked, and the client renews before it
+uses what that shows. These may be old:
+
+- the first state after none. When a watch begins anew, it is read past all caches once the watch is open, so what that brings after it is
+  news;
+- what a resumed watch brings first: there is no telling where it has caught up, but it takes less than a sixth of the duration;
+- what has been on its way for long, as through an API server that stood still. The time that its writer put on the newest grant tells.
+  It is nearly always of this machine's clock, since the node's own pods write its Lease; another clock that is wrong costs a renewal.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nodelease.clock import now, wall_seconds_since
+from nodelease.constants import STALL_FRACTION
+from nodelease.exceptions import LimitNotFoundError, MalformedLeaseError, StoreUnavailableError
+from nodelease.kubernetes import constants
+from nodelease.kubernetes.api import ApiError, ApiServer
+from nodelease.kubernetes.objects import lease_version
+from nodelease.state import LeaseState
+from nodelease.store import Observation, Snapshot
+
+logger = logging.getLogger(__name__)
+
+_BOOKMARK: Final = "BOOKMARK"
+_DELETED: Final = "DELETED"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is watched, and how to make sense of it."""
+
+    path: str
+    """Of the collection that the Lease is in."""
+    name: str
+    """Of the Lease."""
+    missing: str
+    """What to say when there is none."""
+    read: Callable[[], Awaitable[Snapshot]]
+    """Asks for the newest state, past all caches; raises what `LeaseStore.read` does."""
+    understand: Callable[[Mapping[str, Any]], Snapshot]
+    """Makes a snapshot of an object; raises MalformedLeaseError."""
+
+
+class LeaseWatch:
+    """The observations of one Lease, for ever.
+
+    Args:
+        api: The API server.
+        target: What to watch.
+    """
+
+    def __init__(self, api: ApiServer, target: Target) -> None:
+        self._api = api
+        self._target = target
+        self._resume_from: str | None = None
+        self._newest = 0
+        """Version of the newest state seen here."""
+        self._shows_state = False
+        """Whether a state was reported last. Then failures are not: who holds loses nothing by them until it cannot renew."""
+        self._failures = 0
+
+    async def observations(self) -> AsyncIterator[Observation]:
+        """See `LeaseStore.watch`."""
+        while True:
+            began, problem = now(), ""
+            try:
+                async with (
+                    self._api.events(self._target.path, self._parameters()) as events,
+                    aclosing(self._reports(events)) as reports,
+                ):
+                    async for observation in reports:
+                        yield observation
+            except StoreUnavailableError as error:
+                problem = str(error)
+                if isinstance(error, ApiError):  # as when what it remembers does not reach back so far
+                    self._resume_from = None
+            if problem and not self._shows_state:
+                yield Observation(None, problem)
+            await self._pause(now() - began, problem)
+
+    def _parameters(self) -> dict[str, str]:
+        parameters = {
+            "fieldSelector": f"metadata.name={self._target.name}",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(random.randint(*constants.WATCH_SECONDS)),  # noqa: S311  no secret
+        }
+        return parameters if self._resume_from is None else parameters | {"resourceVersion": self._resume_from}
+
+    async def _reports(self, events: AsyncIterator[dict[str, Any]]) -> AsyncGenerator[Observation, None]:
+        catching_up_since = None if self._resume_from is None else now()
+        if catching_up_since is None:
+            for report in await self._begin():
+                yield report
+        async for event in events:
+            if (news := self._report(event, catching_up_since)) is not None:
+                yield news
+
+    async def _begin(self) -> list[Observation]:
+        """What there is now. The watch has begun before, so nothing is missed between."""
+        try:
+            snapshot = await self._target.read()
+        except (LimitNotFoundError, MalformedLeaseError) as error:
+            return [self._nothing(str(error))]
+        version = int(snapshot.version)
+        set_back, self._newest = version < self._newest, version
+        gone = [self._nothing("the API server's data are older than before: they were restored from a copy")] if set_back else []
+        return [*gone, self._state(snapshot, resumed=True)]
+
+    def _report(self, event: Mapping[str, Any], catching_up_since: float | None) -> Observation | None:
+        lease = event["object"]
+        self._resume_from = lease_version(lease)
+        version = int(self._resume_from)
+        if event["type"] == _BOOKMARK or version <= self._newest:
+            return None
+        self._newest = version
+        if event["type"] == _DELETED:
+            return self._nothing(self._target.missing)
+        try:
+            snapshot = self._target.understand(lease)
+        except MalformedLeaseError as error:
+            return self._nothing(str(error))
+        return self._state(snapshot, resumed=not self._shows_state or _may_be_old(snapshot.state, catching_up_since))
+
+    def _nothing(self, problem: str) -> Observation:
+        self._shows_state = False
+        return Observation(None, problem)
+
+    def _state(self, snapshot: Snapshot, *, resumed: bool) -> Observation:
+        self._shows_state = True
+        return Observation(snapshot, resumed=resumed)
+
+    async def _pause(self, lasted: float, problem: str) -> None:
+        self._failures = 0 if lasted > constants.WATCH_RETRY_LAST_SECONDS else self._failures + 1
+        if problem and self._failures <= 1:
+            logger.info("The watch on Lease %r broke and begins again: %s", self._target.name, problem)
+        delay = min(constants.WATCH_RETRY_LAST_SECONDS, constants.WATCH_RETRY_FIRST_SECONDS * 2 ** min(self._failures, 16))
+        await asyncio.sleep(random.uniform(0.5, 1) * delay)  # noqa: S311  no secret
+
+
+def _may_be_old(state: LeaseState, catching_up_since: float | None) -> bool:
+    """Whether more than a sixth of the lease duration may lie between the newest grant and now."""
+    limit = state.duration_seconds * STALL_FRACTION
+    if catching_up_since is not None and now() - catching_up_since < limit:
+        return True
+    return state.acquire_time is not None and abs(wall_seconds_since(state.acquire_time)) > limit
