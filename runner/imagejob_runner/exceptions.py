@@ -2,11 +2,14 @@
 
 RunnerError                     the run cannot go on; carries an exit code
 ├── InvalidJobError             the job, as written, cannot run
-│   ├── DuplicateIdError        two inputs have one id
-│   ├── FingerprintError        the output belongs to another job
-│   ├── OutputExistsError       the output holds something and the job says fail
+│   ├── InvalidSourceError      the source holds nothing, or what cannot be understood
+│   │   └── DuplicateIdError    two inputs have one id
+│   ├── OutputRefusedError      the output is not this job's to write
+│   │   ├── FingerprintError    it belongs to another job
+│   │   └── OutputExistsError   it holds something, and must not
 │   └── ModelError              a model cannot be loaded, or must not be
-└── StorageError                a source list or an output cannot be read or written
+├── StorageError                a source list or an output cannot be read or written
+└── DeviceError                 the GPU has failed under this process
 ImageError                      one image fails; becomes its row
 SkipImage                       one image is left out on purpose (public, for call functions)
 """
@@ -26,16 +29,24 @@ class InvalidJobError(RunnerError):
     exit_code = ExitCode.INVALID
 
 
-class DuplicateIdError(InvalidJobError):
+class InvalidSourceError(InvalidJobError):
+    """The source holds nothing, or something that cannot be understood."""
+
+
+class DuplicateIdError(InvalidSourceError):
     """Two inputs have the same id."""
 
 
-class FingerprintError(InvalidJobError):
+class OutputRefusedError(InvalidJobError):
+    """The output is not this job's to write."""
+
+
+class FingerprintError(OutputRefusedError):
     """The output was made by a job that differs."""
 
 
-class OutputExistsError(InvalidJobError):
-    """The output holds something, and `output.ifExists` is fail."""
+class OutputExistsError(OutputRefusedError):
+    """The output holds something, and must not: `output.ifExists` is fail, or it is nothing to add rows to."""
 
 
 class ModelError(InvalidJobError):
@@ -46,6 +57,10 @@ class StorageError(RunnerError):
     """A source list or an output cannot be read or written."""
 
     exit_code = ExitCode.STORAGE
+
+
+class DeviceError(RunnerError):
+    """The GPU has failed under this process; another process may find it well."""
 
 
 class ImageError(Exception):

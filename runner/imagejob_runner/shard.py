@@ -1,17 +1,19 @@
-"""One shard of a job: its chunks through the pipeline, each committed once. The same code on one machine and in a pod."""
+"""The shards of one process: their chunks through the pipeline, each committed once. The same code on one machine and in a pod."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from imagejob_api.pipeline import ImagePipelineSpec
+from imagejob_runner.audit import Hold
 from imagejob_runner.constants import HOLDS_FOLDER
-from imagejob_runner.output import chunk_name, committed_chunks, encode_rows, read_rows
+from imagejob_runner.output import FoundRows, chunk_name, committed_chunks, encode_rows, read_rows
 from imagejob_runner.pipeline.engine import Engine, EngineSettings
 from imagejob_runner.pipeline.flight import ChunkInFlight, Todo
+from imagejob_runner.pipeline.progress import outcome_of_row
 from imagejob_runner.pipeline.turn import Limiter
 from imagejob_runner.planning import Plan, read_plan, shard_chunks
-from imagejob_runner.rows import Row
 from imagejob_runner.storage import OutputStore, open_output
 
 HOLDS_IN_MEMORY = 2000
@@ -24,7 +26,7 @@ class ShardRequest:
 
     Attributes:
         output_url: Where the plan is, and where the rows go.
-        shard: Number of the shard.
+        shards: Numbers of the shards, at least one.
         pipeline: The steps. Fields that change results equal the plan's.
         retry_failed: Do images with a failed row once more.
         run_id: Names this process's audit files; different for each start.
@@ -32,7 +34,7 @@ class ShardRequest:
     """
 
     output_url: str
-    shard: int
+    shards: tuple[int, ...]
     pipeline: ImagePipelineSpec
     retry_failed: bool
     run_id: str
@@ -40,25 +42,39 @@ class ShardRequest:
 
 
 class ShardRun:
-    """Runs one shard.
+    """Runs the shards of a request, one after the other, through one engine.
 
     Args:
         request: What to do.
         limiter: Takes slots; None if no step has limits.
+
+    Raises:
+        InvalidJobError: A step names a function that there is not.
     """
 
     def __init__(self, request: ShardRequest, limiter: Limiter | None) -> None:
         self._request = request
         self._output: OutputStore = open_output(request.output_url)
         self._plan: Plan
-        self._audited = 0
+        self._found: FoundRows | None = None
+        self._unwritten: list[Hold] = []
+        self._untaken: list[Hold] = []
         self._audit_files = 0
-        self.already = 0
-        """Images whose rows were in the output before."""
         self.engine = Engine(request.pipeline, limiter=limiter, output=self._output, commit=self._commit, settings=request.settings)
 
+    @property
+    def already(self) -> Counter[str]:
+        """Rows that were in the output before and are not done again, by status; `UNREAD` where it is not known yet."""
+        return self._found.statuses if self._found is not None else Counter()
+
+    def take_holds(self) -> list[Hold]:
+        """The holds that have ended since the last call."""
+        self._collect_holds()
+        taken, self._untaken = self._untaken, []
+        return taken
+
     async def run(self, when_ready: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Returns when every chunk of the shard is in the output, or after `stop` when what was whole is.
+        """Returns when every chunk of the shards is in the output, or after `stop` when what was whole is.
 
         Args:
             when_ready: Awaited when everything is loaded, before the first image starts.
@@ -67,49 +83,60 @@ class ShardRun:
             RunnerError: The run cannot go on.
         """
         self._plan = await read_plan(self._output)
+        self._found = FoundRows(self._output, self._plan)
+        done = await committed_chunks(self._output, self._plan, self._request.shards)
+        if not self._request.retry_failed:
+            self._found.expect(done)
+        counting = asyncio.create_task(self._found.read())
         try:
-            await self.engine.run(self._todo(), when_ready)
+            await self.engine.run(self._todo(done), when_ready)
+            await counting
         finally:
+            counting.cancel()
             await self._write_holds()
 
     async def stop(self) -> None:
         """Finishes the batch, commits what is whole, and lets `run` return."""
         await self.engine.stop()
 
-    async def _todo(self) -> AsyncIterator[Todo]:
-        shard = self._request.shard
-        done = await committed_chunks(self._output, self._plan, shard)
-        async for chunk in shard_chunks(self._output, self._plan, shard):
-            size = len(chunk.entries)
-            if chunk.index not in done:
-                yield Todo(chunk.index, [None] * size, list(enumerate(chunk.entries)), replaces=False)
-                continue
-            rows = await self._rows_to_mend(chunk.index) if self._request.retry_failed else []
-            again = [(place, chunk.entries[place]) for place, row in enumerate(rows) if row["status"] == "failed"]
-            self.already += size - len(again)
-            if again:
-                yield Todo(chunk.index, list(rows), again, replaces=True)
-
-    async def _rows_to_mend(self, chunk: int) -> list[Row]:
-        return await read_rows(self._output, self._plan, self._request.shard, chunk) or []
+    async def _todo(self, done: set[int]) -> AsyncIterator[Todo]:
+        for shard in self._request.shards:
+            async for chunk in shard_chunks(self._output, self._plan, shard):
+                size = len(chunk.entries)
+                if chunk.index not in done:
+                    yield Todo(chunk.index, [None] * size, list(enumerate(chunk.entries)), replaces=False)
+                elif self._request.retry_failed:
+                    rows = await read_rows(self._output, self._plan, shard, chunk.index)
+                    again = [(place, chunk.entries[place]) for place, row in enumerate(rows) if row["status"] == "failed"]
+                    if self._found is not None:
+                        self._found.add([row for row in rows if row["status"] != "failed"])
+                    if again:
+                        yield Todo(chunk.index, list(rows), again, replaces=True)
 
     async def _commit(self, chunk: ChunkInFlight) -> None:
         rows = [row for row in chunk.rows if row is not None]
-        name = chunk_name(self._plan, self._request.shard, chunk.index)
+        shard = chunk.index % self._plan.shards
+        name = chunk_name(self._plan, shard, chunk.index)
         data = await asyncio.to_thread(encode_rows, rows, self._plan.format)
         if chunk.replaces:
             await self._output.replace(name, data)
-        else:
-            # When another process was first, its rows stand, and ours say the same.
-            await self._output.create(name, data)
-        if len(self.engine.holds) - self._audited >= HOLDS_IN_MEMORY:
+        elif not await self._output.create(name, data):
+            # Another process was first: its rows stand. They say the same, but for images that fail at times.
+            chunk.ended = Counter(map(outcome_of_row, await read_rows(self._output, self._plan, shard, chunk.index)))
+        self._collect_holds()
+        if len(self._unwritten) >= HOLDS_IN_MEMORY:
             await self._write_holds()
 
+    def _collect_holds(self) -> None:
+        ended = self.engine.take_holds()
+        self._unwritten += ended
+        self._untaken += ended
+
     async def _write_holds(self) -> None:
-        holds = self.engine.holds[self._audited :]
+        self._collect_holds()
+        holds, self._unwritten = self._unwritten, []
         if not holds:
             return
-        self._audited += len(holds)
         self._audit_files += 1
-        name = f"{HOLDS_FOLDER}/{self._request.shard:05d}-{self._request.run_id}-{self._audit_files:04d}.jsonl"
+        name = f"{HOLDS_FOLDER}/{self._request.shards[0]:05d}-{self._request.run_id}-{self._audit_files:04d}.jsonl"
         await self._output.create(name, b"".join(hold.line() for hold in holds))

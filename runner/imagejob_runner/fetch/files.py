@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 
 from imagejob_api.pipeline import Download
+from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError, StorageError
 from imagejob_runner.fetch.body import Body
 from imagejob_runner.fetch.http import HttpClient
@@ -20,6 +21,8 @@ from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, parse_url, without
 
 _STALL_SECONDS: Final = 60.0
 _CACHE_VARIABLE: Final = "IMAGEJOB_CACHE"
+_WRONG_URL: Final = {ErrorCode.NOT_FOUND, ErrorCode.ADDRESS_FORBIDDEN, ErrorCode.INVALID_URL}
+"""What no other attempt can help, while credentials and networks may be put right outside of the job."""
 _NETWORKS_VARIABLE: Final = "IMAGEJOB_ALLOWED_NETWORKS"
 
 
@@ -33,7 +36,7 @@ def model_file(url: str) -> Path:
     Blocks; call it outside of an event loop, or through `asyncio.to_thread`.
 
     Raises:
-        InvalidJobError: The URL is not valid, or no such file exists.
+        InvalidJobError: The URL is not valid or leads where it must not, or no such file exists.
         StorageError: The file cannot be copied.
     """
     location = parse_url(url)
@@ -54,7 +57,7 @@ async def copy_to(url: str, path: Path, download: Download) -> None:
         download: Redirects, headers and allowed networks; its bound of size is for images and is not used.
 
     Raises:
-        InvalidJobError: The URL is not valid.
+        InvalidJobError: The URL is not valid or leads where it must not, or nothing is there.
         StorageError: It cannot be copied.
     """
     location = parse_url(url)
@@ -109,7 +112,8 @@ async def _opened(location: ObjectUrl | HttpUrl, url: str, download: Download) -
         finally:
             await client.close()
     except ImageError as error:
-        raise StorageError(f"cannot read {without_secrets(url)}: {error.message}") from error
+        kind = InvalidJobError if error.code in _WRONG_URL else StorageError
+        raise kind(f"cannot read {without_secrets(url)}: {error.message}") from error
 
 
 async def _write(body: Body, path: Path) -> None:

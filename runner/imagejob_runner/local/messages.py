@@ -1,5 +1,6 @@
 """What the supervisor and a runner process tell each other over their pipe."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from imagejob_runner.audit import Hold
@@ -22,13 +23,13 @@ class Snapshot:
 
     Attributes:
         progress: Counts so far.
-        already: Images whose rows were in the output before.
+        already: Rows that were in the output before, by status, as `ShardRun.already`.
         holds: Holds that have ended since the last snapshot.
         writes: Lease writes so far, by limit.
     """
 
     progress: Progress
-    already: int
+    already: Counter[str]
     holds: list[Hold] = field(default_factory=list)
     writes: dict[str, int] = field(default_factory=dict)
 

@@ -9,6 +9,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Final
 
+from imagejob_api.pipeline import ImagePipelineSpec
+from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.local import worker
 from imagejob_runner.process import prepare_environment
 from imagejob_runner.shard import ShardRequest
@@ -38,10 +40,29 @@ class RunnerProcesses:
     async def start(self, request: ShardRequest) -> tuple[ForkServerProcess, Connection]:
         """Starts a process; returns it with our end of its pipe. The first start waits until the server has loaded everything."""
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=worker.main, args=(theirs, request), name=f"shard-{request.shard}", daemon=True)
+        process = self._context.Process(target=worker.main, args=(theirs, request), name=f"shard-{request.shards[0]}", daemon=True)
         await asyncio.to_thread(_start, process)
         theirs.close()
         return process, ours
+
+    async def check_code(self, pipeline: ImagePipelineSpec) -> None:
+        """Has a process import the Python functions that a pipeline names.
+
+        Raises:
+            InvalidJobError: One cannot be imported.
+        """
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=worker.check, args=(theirs, pipeline), name="check", daemon=True)
+        await asyncio.to_thread(_start, process)
+        theirs.close()
+        try:
+            error = await asyncio.to_thread(ours.recv)
+        except EOFError:
+            raise InvalidJobError("importing the functions that the steps name ends the process; see what it printed") from None
+        finally:
+            process.kill()
+        if error is not None:
+            raise error
 
 
 def _start(process: ForkServerProcess) -> None:

@@ -3,14 +3,14 @@
 import asyncio
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
 from imagejob_api.failure import too_many_failures
-from imagejob_api.imagejob import ImageJob, Phase
+from imagejob_api.imagejob import ImageJob, ImageJobSpec, Phase
 from imagejob_api.nodelimit import NodeLimit
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.constants import ExitCode
@@ -20,7 +20,7 @@ from imagejob_runner.local.limits import LocalLimits
 from imagejob_runner.local.messages import Ended, Go, Ready, Snapshot, Stop
 from imagejob_runner.local.processes import RunnerProcesses
 from imagejob_runner.local.tally import Tally
-from imagejob_runner.output import Summary, committed_chunks, finalize, reopen
+from imagejob_runner.output import FoundRows, Summary, committed_chunks, finalize, reopen
 from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.planning import Plan, plan_job
 from imagejob_runner.shard import ShardRequest
@@ -85,6 +85,7 @@ class LocalRun:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event
         self._planning: asyncio.Future[Plan]
+        self._counting: asyncio.Task[None] | None = None
         self._plan: Plan
 
     def run(self) -> RunResult:
@@ -103,7 +104,7 @@ class LocalRun:
 
     def kill(self) -> None:
         """Ends the processes at once; what is committed stays."""
-        self._from_outside(self._kill)
+        self._from_outside(self._give_up)
 
     def _from_outside(self, function: Callable[..., None], *arguments: object) -> None:
         if self._loop is not None:
@@ -117,35 +118,60 @@ class LocalRun:
             spec = spec.model_copy(update={"output": spec.output.model_copy(update={"url": self._request.output_url})})
         self._report(Phase.PLANNING)
         output = open_output(self._url)
-        self._planning = asyncio.ensure_future(
-            plan_job(spec, self._request.pipeline, output, name=self._request.job.metadata.name, default_shards=self._parallelism)
-        )
-        try:
-            self._plan = await self._planning
-        except asyncio.CancelledError:
-            if self._why is None:
-                raise
-            return self._result(None)
-        self._tally.total = self._plan.total
-        if spec.failure_policy.retry_failed:
-            await reopen(output)
-        with self._limits:
-            reporter = asyncio.create_task(self._report_often())
+        self._processes = RunnerProcesses({step.kind for step in self._request.pipeline.steps})
+        self._planning = asyncio.ensure_future(self._make_plan(spec, output))
+        with self._deadline(spec.active_deadline_seconds):
             try:
-                async with asyncio.timeout(spec.active_deadline_seconds) as deadline:
-                    await self._run_shards(await self._unfinished_shards(output))
-            except TimeoutError:
-                if not deadline.expired():
+                self._plan = await self._planning
+            except asyncio.CancelledError:
+                if self._why is None:
                     raise
-                self._stop(Phase.FAILED, ExitCode.TIMEOUT, f"activeDeadlineSeconds: {spec.active_deadline_seconds} s have passed.")
-                await self._until_all_ended()
-            finally:
-                reporter.cancel()
-                self._kill()
-        whole = self._why is None
-        summary = await finalize(output, self._plan, spec.failure_policy, self._facts()) if whole else None
+                return self._result(None)
+            self._tally.total = self._plan.total
+            if spec.failure_policy.retry_failed:
+                await reopen(output)
+            with self._limits:
+                reporter = asyncio.create_task(self._report_often())
+                try:
+                    await self._run_shards(await self._unfinished_shards(output))
+                finally:
+                    reporter.cancel()
+                    self._kill()
+        summary = None
+        if self._why is None:
+            summary = await finalize(output, self._plan, spec.failure_policy, self._facts())
+        await self._count_to_the_end()
         self._report(Phase.RUNNING)
         return self._result(summary)
+
+    async def _make_plan(self, spec: ImageJobSpec, output: OutputStore) -> Plan:
+        pipeline, name = self._request.pipeline, self._request.job.metadata.name
+        return await plan_job(
+            spec,
+            pipeline,
+            output,
+            name=name,
+            default_shards=self._parallelism,
+            before_writing=lambda: self._processes.check_code(pipeline),
+        )
+
+    @contextmanager
+    def _deadline(self, seconds: int | None) -> Iterator[None]:
+        """Stops the run when so many seconds have passed; planning counts."""
+        if seconds is None:
+            yield
+            return
+        why = f"activeDeadlineSeconds: {seconds} s have passed."
+        timer = asyncio.get_running_loop().call_later(seconds, self._stop, Phase.FAILED, ExitCode.TIMEOUT, why)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    async def _count_to_the_end(self) -> None:
+        """Waits until the rows that were there before are counted, unless the user has no patience for it."""
+        if self._counting is not None:
+            await asyncio.wait([self._counting])
 
     def _facts(self) -> dict[str, object]:
         limits = {name: figures.as_json() for name, figures in self._tally.limits().items()}
@@ -158,31 +184,33 @@ class LocalRun:
             return list(range(plan.shards))
         done = await committed_chunks(output, plan)
         missing = {chunk % plan.shards for chunk in range(plan.chunks) if chunk not in done}
-        self._tally.already_done = sum(plan.chunk_total(chunk) for chunk in done if chunk % plan.shards not in missing)
+        found = FoundRows(output, plan)
+        found.expect([chunk for chunk in done if chunk % plan.shards not in missing])
+        self._tally.found = found.statuses
+        self._counting = asyncio.create_task(found.read())
         return sorted(missing)
 
     async def _run_shards(self, shards: Collection[int]) -> None:
-        processes = RunnerProcesses({step.kind for step in self._request.pipeline.steps})
         waiting = deque(shards)
         while self._why is None and (waiting or self._runners):
             while waiting and len(self._runners) < self._parallelism:
-                await self._start(processes, waiting.popleft())
+                await self._start(waiting.popleft())
             await self._until_change()
             waiting.extend(self._reap())
             self._apply_failure_policy()
         await self._until_all_ended()
 
-    async def _start(self, processes: RunnerProcesses, shard: int) -> None:
+    async def _start(self, shard: int) -> None:
         self._starts[shard] += 1
         request = ShardRequest(
             output_url=self._url,
-            shard=shard,
+            shards=(shard,),
             pipeline=self._request.pipeline,
             retry_failed=self._request.job.spec.failure_policy.retry_failed,
             run_id=f"{self._run_id}-{self._starts[shard]}",
             settings=replace(EngineSettings(), priority=self._request.job.spec.priority),
         )
-        process, connection = await processes.start(request)
+        process, connection = await self._processes.start(request)
         runner = _Runner(shard, f"{shard}/{self._starts[shard]}", process, connection)
         self._runners[runner.key] = runner
         self._tally.started(runner.key)
@@ -268,6 +296,11 @@ class LocalRun:
             _send(runner, Stop())
         self._changed.set()
 
+    def _give_up(self) -> None:
+        if self._counting is not None:
+            self._counting.cancel()
+        self._kill()
+
     def _kill(self) -> None:
         for runner in self._runners.values():
             runner.process.kill()
@@ -296,7 +329,9 @@ class LocalRun:
             phase, code, why = judge(summary)
         else:
             assert self._why is not None  # noqa: S101  there is a summary unless something ended the run
-            succeeded, failed, skipped = progress.succeeded + progress.already, progress.failed, progress.skipped
+            before = tally.already
+            succeeded, skipped = progress.succeeded + before["ok"], progress.skipped + before["skipped"]
+            failed = progress.failed + before["failed"]
             phase, code, why = self._why
         return RunResult(
             phase=phase,

@@ -7,6 +7,7 @@ from imagejob_api.imagejob import Phase
 from imagejob_runner.audit import Hold, LimitFigures, limit_figures
 from imagejob_runner.local.figures import LimitUse, RunProgress
 from imagejob_runner.local.messages import Snapshot
+from imagejob_runner.output import UNREAD, remaining
 from imagejob_runner.pipeline.turn import now
 
 RATE_WINDOW_SECONDS = 10.0
@@ -30,8 +31,8 @@ class Tally:
         self._holds: dict[str, list[Hold]] = defaultdict(list)
         self._rates: deque[tuple[float, int]] = deque([(self._started, 0)])
         self.total = 0
-        self.already_done = 0
-        """Images of shards that needed no process."""
+        self.found: Counter[str] = Counter()
+        """Rows of shards that needed no process, by status, as `FoundRows.statuses`."""
         self.restarts = 0
 
     def started(self, key: str) -> None:
@@ -58,7 +59,7 @@ class Tally:
     @property
     def everything_ended(self) -> bool:
         """Whether no image is left to do."""
-        return self.done + self._already() >= self.total
+        return self.done + self.already.total() >= self.total
 
     @property
     def failed(self) -> int:
@@ -99,7 +100,7 @@ class Tally:
                 stages[name] = (before[0] + images, before[1] + part.stage_seconds[name])
         done = self.done
         rate = self._rate(done)
-        already = self._already()
+        already = self.already.total()
         left = self.total - already - done
         return RunProgress(
             phase=phase,
@@ -122,16 +123,19 @@ class Tally:
             restarts=self.restarts,
         )
 
-    def _already(self) -> int:
-        """Images that were in the output before this run."""
-        found: Counter[str] = Counter()
-        committed: Counter[str] = Counter()
+    @property
+    def already(self) -> Counter[str]:
+        """Rows that were in the output before this run, by status; `UNREAD` where it is not known yet."""
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        committed: dict[str, Counter[str]] = defaultdict(Counter)
         for key, snapshot in self._latest.items():
             shard = key.rpartition("/")[0]
             # A process that follows on one that crashed finds what that one has committed, too.
-            found[shard] = max(found[shard], snapshot.already - committed[shard])
-            committed[shard] += snapshot.progress.committed.total()
-        return self.already_done + found.total()
+            before = remaining(snapshot.already, committed[shard])
+            found[shard] = max(found[shard], before, key=lambda rows: (rows.total(), -rows[UNREAD]))
+            for (status, _), count in snapshot.progress.committed.items():
+                committed[shard][status] += count
+        return sum(found.values(), self.found.copy())
 
     def _rate(self, done: int) -> float:
         moment = now()

@@ -11,9 +11,11 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.constants import ExitCode
-from imagejob_runner.exceptions import RunnerError
+from imagejob_runner.exceptions import InvalidJobError, RunnerError
 from imagejob_runner.local.messages import Ended, Go, Ready, Snapshot, Stop
+from imagejob_runner.pipeline.assembly import check_code
 from imagejob_runner.shard import ShardRequest, ShardRun
 from nodelease import LeaseClient, LeaseError
 
@@ -36,6 +38,17 @@ def main(connection: Connection, request: ShardRequest) -> None:
     _send(connection, ended)
 
 
+def check(connection: Connection, pipeline: ImagePipelineSpec) -> None:
+    """Imports what a pipeline names and sends the error, or None; the target of a process of its own, for anything may happen then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        check_code(pipeline)
+    except InvalidJobError as error:
+        _send(connection, error)
+    else:
+        _send(connection, None)
+
+
 def _send(connection: Connection, message: Any) -> None:  # noqa: ANN401  any of the messages
     try:
         connection.send(message)
@@ -48,13 +61,12 @@ class _Worker:
         self._connection, self._request = connection, request
         self._limits = sorted({limit.name for step in request.pipeline.steps for limit in step.limits})
         self._stopped = False
-        self._reported = 0
         self._may_go = asyncio.Event()
 
     async def run(self) -> Ended:
         loop = asyncio.get_running_loop()
         self._run_stop: asyncio.Task[None] | None = None
-        client = LeaseClient.local(f"{self._request.run_id}-{self._request.shard}-{os.getpid()}") if self._limits else None
+        client = LeaseClient.local(f"{self._request.run_id}-{self._request.shards[0]}-{os.getpid()}") if self._limits else None
         try:
             self._client = client
             self._shard = ShardRun(self._request, client)
@@ -97,14 +109,12 @@ class _Worker:
         last: object = None
         while True:
             progress = self._shard.engine.progress
-            state = (progress.done, progress.committed, +progress.waiting, +progress.holding, self._shard.already)
+            state = (progress.done, progress.committed.total(), +progress.waiting, +progress.holding, self._shard.already.copy())
             if state != last:
                 last = state
                 self._snapshot()
             await asyncio.sleep(REPORT_SECONDS)
 
     def _snapshot(self) -> None:
-        holds = self._shard.engine.holds[self._reported :]
-        self._reported += len(holds)
         writes = {name: self._client.counters(name).writes for name in self._limits} if self._client else {}
-        _send(self._connection, Snapshot(self._shard.engine.progress, self._shard.already, holds, writes))
+        _send(self._connection, Snapshot(self._shard.engine.progress, self._shard.already, self._shard.take_holds(), writes))

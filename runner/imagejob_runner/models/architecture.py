@@ -1,7 +1,7 @@
 """Networks built by a Python factory of the pod's image."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -9,11 +9,11 @@ import torch
 from imagejob_runner.exceptions import ModelError
 
 
-def build(path: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
-    """Calls the factory ``module:function`` (or ``module:Class.method``) with `arguments`.
+def find_factory(path: str) -> Callable[..., Any]:
+    """The factory that ``module:function`` (or ``module:Class.method``) names.
 
     Raises:
-        ModelError: It cannot be imported, is not there, fails, or returns no torch.nn.Module.
+        ModelError: It cannot be imported, or is not there.
     """
     where = f"model.architecture: {path!r}"
     module_name, _, attribute = path.partition(":")
@@ -30,8 +30,19 @@ def build(path: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
             raise ModelError(f"{where}: {module_name} has no {attribute}") from None
     if not callable(found):
         raise ModelError(f"{where} is a {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def build(path: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
+    """Calls the factory that `path` names, as in `find_factory`, with `arguments`.
+
+    Raises:
+        ModelError: There is no such factory, it fails, or it returns no torch.nn.Module.
+    """
+    where = f"model.architecture: {path!r}"
+    factory = find_factory(path)
     try:
-        network = found(**arguments)
+        network = factory(**arguments)
     except Exception as error:
         raise ModelError(f"{where} failed with arguments {dict(arguments)}: {type(error).__name__}: {error}") from error
     if not isinstance(network, torch.nn.Module):

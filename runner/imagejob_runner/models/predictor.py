@@ -15,7 +15,7 @@ import torch
 
 from imagejob_api.pipeline import Infer
 from imagejob_runner.constants import ErrorCode
-from imagejob_runner.exceptions import ImageError, ModelError, RunnerError
+from imagejob_runner.exceptions import DeviceError, ImageError, ModelError, RunnerError
 from imagejob_runner.images.preprocess import fingerprint
 from imagejob_runner.models.labels import load_labels
 from imagejob_runner.models.network import Network
@@ -67,7 +67,7 @@ class Predictor:
 
         Raises:
             ModelError: The model's output has a shape that makes no sense; no image can be right.
-            RunnerError: The GPU has failed and the process has to be replaced.
+            DeviceError: The GPU has failed and the process has to be replaced.
         """
         answers: list[Answer] = []
         while len(answers) < len(batch):
@@ -111,7 +111,7 @@ def _failure(error: Exception) -> ImageError:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text or "not enough memory" in text:
         return ImageError(ErrorCode.OUT_OF_MEMORY, f"not enough memory for a single image: {lines[0]}", retryable=True)
     if "CUDA error" in text or "device-side assert" in text:
-        raise RunnerError(f"the GPU cannot be used any more by this process: {lines[0]}") from error
+        raise DeviceError(f"the GPU cannot be used any more by this process: {lines[0]}") from error
     return ImageError(ErrorCode.INFERENCE_FAILED, f"the model failed on this image: {type(error).__name__}: {lines[0]}")
 
 

@@ -2,6 +2,7 @@
 
 from imagejob_runner.output.codec import check_json, decode_rows, encode_rows
 from imagejob_runner.output.finalize import finalize, reopen
+from imagejob_runner.output.found import UNREAD, FoundRows, remaining
 from imagejob_runner.output.images import derived_image_name
 from imagejob_runner.output.parts import chunk_name, committed_chunks, read_rows
 from imagejob_runner.output.report import HoldCounts, Problem, VerifyReport
@@ -9,6 +10,8 @@ from imagejob_runner.output.summary import Summary, within_policy
 from imagejob_runner.output.verify import verify
 
 __all__ = [
+    "UNREAD",
+    "FoundRows",
     "HoldCounts",
     "Problem",
     "Summary",
@@ -21,6 +24,7 @@ __all__ = [
     "encode_rows",
     "finalize",
     "read_rows",
+    "remaining",
     "reopen",
     "verify",
     "within_policy",

@@ -1,6 +1,7 @@
 """Parts: one object for each chunk, written once as a whole. Which of them exist is all that resuming needs to know."""
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from imagejob_runner.constants import RESULTS_FOLDER
@@ -27,10 +28,10 @@ def chunk_of(plan: Plan, name: str) -> int | None:
     return chunk if chunk < plan.chunks and chunk_name(plan, chunk % plan.shards, chunk) == name else None
 
 
-async def committed_chunks(output: OutputStore, plan: Plan, shard: int | None = None) -> set[int]:
-    """The chunks that have a part: of one shard, or of all when `shard` is None."""
+async def committed_chunks(output: OutputStore, plan: Plan, shards: Collection[int] | None = None) -> set[int]:
+    """The chunks that have a part: of some shards, or of all when `shards` is None."""
     found = {chunk_of(plan, name) async for name in output.names(RESULTS_FOLDER)}
-    return {chunk for chunk in found if chunk is not None and (shard is None or chunk % plan.shards == shard)}
+    return {chunk for chunk in found if chunk is not None and (shards is None or chunk % plan.shards in shards)}
 
 
 async def read_rows(output: OutputStore, plan: Plan, shard: int, chunk: int) -> list[Row]:

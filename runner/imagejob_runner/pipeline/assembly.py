@@ -80,6 +80,24 @@ def assemble(pipeline: ImagePipelineSpec, cpus: int, memory: Memory, threads: Th
     return Assembly(tuple(parts), gated, ahead, window=2 * max(ahead, before))
 
 
+def check_code(pipeline: ImagePipelineSpec) -> None:
+    """Imports the Python functions that a pipeline names, so that a wrong name is found before a plan makes it a part of an output.
+
+    Raises:
+        InvalidJobError: A `call` names a function that there is not.
+        ModelError: A model's architecture is one that there is not.
+    """
+    for step in pipeline.steps:
+        if step.call is not None:
+            from imagejob_runner.pipeline.works.call import import_function
+
+            import_function(step.call)
+        elif step.infer is not None and step.infer.model.architecture is not None:
+            from imagejob_runner.models.architecture import find_factory
+
+            find_factory(step.infer.model.architecture)
+
+
 def _part(step: Step, rest: Sequence[Step], cpus: int, memory: Memory, threads: ThreadPoolExecutor, output: "OutputStore") -> Part:
     concurrency = _concurrency(step, cpus)
     work: Any = PlainWork()

@@ -70,6 +70,7 @@ class Engine:
     ) -> None:
         self.progress = Progress()
         self.holds: list[Hold] = []
+        """Holds that have ended, until they are taken."""
         self._limiter, self._output, self._settings = limiter, output, settings
         self._commit = commit
         self._memory = Memory(Budget(settings.max_bytes), Budget(settings.max_pixels))
@@ -104,6 +105,12 @@ class Engine:
 
     def _holding(self, limit: str, change: int) -> None:
         self.progress.holding[limit] += change
+
+    def take_holds(self) -> list[Hold]:
+        """The holds that have ended since the last call."""
+        taken = self.holds.copy()
+        self.holds.clear()
+        return taken
 
     async def run(self, chunks: AsyncIterator[Todo], when_ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Takes the chunks through all steps; returns when all are committed, or after `stop` when what was whole is.

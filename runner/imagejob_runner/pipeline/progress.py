@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from imagejob_runner.exceptions import ImageError, SkipImage
+from imagejob_runner.rows import Row
 
 Outcome = tuple[str, str]
 """How an image ended: the status of its row, and the code of its error or an empty text."""
@@ -14,6 +15,11 @@ def outcome_of(error: ImageError | SkipImage | None) -> Outcome:
     if error is None:
         return "ok", ""
     return ("failed", error.code) if isinstance(error, ImageError) else ("skipped", "")
+
+
+def outcome_of_row(row: Row) -> Outcome:
+    """How an image ended that has this row."""
+    return row["status"], row["error"]["code"] if row["status"] == "failed" else ""
 
 
 @dataclass(slots=True)

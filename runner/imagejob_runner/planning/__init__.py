@@ -2,6 +2,6 @@
 
 from imagejob_runner.planning.chunks import Chunk, shard_chunks
 from imagejob_runner.planning.plan import Plan, read_plan
-from imagejob_runner.planning.planner import plan_job
+from imagejob_runner.planning.planner import confirm_plan, plan_job
 
-__all__ = ["Chunk", "Plan", "plan_job", "read_plan", "shard_chunks"]
+__all__ = ["Chunk", "Plan", "confirm_plan", "plan_job", "read_plan", "shard_chunks"]

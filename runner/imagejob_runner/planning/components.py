@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 from imagejob_api.pipeline import ImagePipelineSpec, Infer, Model, Step
-from imagejob_runner.exceptions import ModelError, RunnerError
+from imagejob_runner.exceptions import InvalidJobError, ModelError, RunnerError
 from imagejob_runner.fetch import model_file, sha256_of
 from imagejob_runner.models.labels import IMAGENET
 
@@ -18,7 +18,7 @@ async def pipeline_components(pipeline: ImagePipelineSpec) -> list[dict[str, Any
     """The part of the fingerprint that the pipeline makes, with the digests of the files that it names.
 
     Raises:
-        ModelError: A model is not the one that its sha256 says.
+        ModelError: A model is not the one that its sha256 says, or there is no such file.
         RunnerError: A model or a list of labels cannot be read.
     """
     return [{"name": step.name, step.kind: await _step(step)} for step in pipeline.steps]
@@ -68,6 +68,8 @@ async def _model(step: str, model: Model) -> dict[str, Any]:
 async def _digest(url: str, where: str) -> str:
     try:
         return await asyncio.to_thread(lambda: sha256_of(model_file(url)))
+    except InvalidJobError as error:
+        raise ModelError(f"{where}: {error}") from error
     except RunnerError as error:
         raise type(error)(f"{where}: {error}") from error
     except OSError as error:

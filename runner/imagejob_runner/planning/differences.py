@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
+from imagejob_runner.constants import RESULTS_FOLDER
 from imagejob_runner.exceptions import FingerprintError, StorageError
 from imagejob_runner.planning.chunks import shard_chunks
 from imagejob_runner.planning.digest import entry_digest
@@ -26,7 +27,7 @@ def changed_fields(was: object, now: object, path: str = "") -> Iterator[str]:
 
 
 async def fingerprint_error(
-    output: OutputStore, plan: Plan, components: dict[str, Any], output_format: str, entries: AsyncIterator[Entry]
+    output: OutputStore, plan: Plan, components: dict[str, Any], output_format: str, entries: AsyncIterator[Entry] | None
 ) -> FingerprintError:
     """The error that refuses an output which belongs to another job.
 
@@ -35,13 +36,13 @@ async def fingerprint_error(
         plan: The plan in it.
         components: What the new job consists of.
         output_format: The format that the new job asks for.
-        entries: The new job's inputs, listed once more to be compared with the planned ones.
+        entries: The new job's inputs, listed once more to be compared with the planned ones; None if they are known to be the same.
     """
     lines: list[str] = []
     if plan.format != output_format:
         lines.append(f"output.format: was {plan.format!r}, now {output_format!r}")
     was, now = plan.components, components
-    if was["source"] != now["source"]:
+    if entries is not None and was["source"] != now["source"]:
         lines.append(await _source_difference(output, plan, now["source"]["count"], entries))
     lines.extend(changed_fields(_by_step(was["steps"]), _by_step(now["steps"]), "pipeline.steps"))
     if not lines:
@@ -49,8 +50,15 @@ async def fingerprint_error(
     listed = "".join(f"\n  {line}" for line in lines)
     return FingerprintError(
         f"{output.url} holds the results of a job that differs from this one:{listed}\n"
-        "Use another output.url for this job, or undo the change to go on with the old one."
+        f"Use another output.url for this job, or undo the change to go on with the old one.{await _empty_hint(output)}"
     )
+
+
+async def _empty_hint(output: OutputStore) -> str:
+    """A plan is never replaced, not even one without rows: a process that has read it may be about to write the first."""
+    async for _ in output.names(RESULTS_FOLDER):
+        return ""
+    return " It has no rows yet: when nothing works on it any more, it can be emptied and used again."
 
 
 def _by_step(steps: list[dict[str, Any]]) -> dict[str, Any] | list[str]:

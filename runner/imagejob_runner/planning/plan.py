@@ -23,6 +23,8 @@ class Plan(BaseModel):
     """Version of this file's form."""
     name: str
     """Name of the job that was planned."""
+    owner: str = ""
+    """Uid of the ImageJob whose pod planned it; empty if that was done on one machine."""
     total: int
     """Inputs."""
     chunk_size: int

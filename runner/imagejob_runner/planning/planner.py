@@ -5,13 +5,13 @@ own digest, so that planners of different jobs never write the same names and pl
 and only if there is none. Whoever loses that race reads the winner's plan and compares.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.pipeline import Download, ImagePipelineSpec
 from imagejob_runner.constants import MANIFEST_FOLDER, PLAN_FILE, RESULTS_FOLDER, SUCCESS_FILE
-from imagejob_runner.exceptions import InvalidJobError, OutputExistsError, StorageError
+from imagejob_runner.exceptions import InvalidSourceError, OutputExistsError, StorageError
 from imagejob_runner.planning.chunks import manifest_name
 from imagejob_runner.planning.components import pipeline_components
 from imagejob_runner.planning.differences import fingerprint_error
@@ -24,7 +24,16 @@ from imagejob_runner.storage import OutputStore
 _SHOWN_NAMES: Final = 3
 
 
-async def plan_job(spec: ImageJobSpec, pipeline: ImagePipelineSpec, output: OutputStore, *, name: str, default_shards: int) -> Plan:
+async def plan_job(
+    spec: ImageJobSpec,
+    pipeline: ImagePipelineSpec,
+    output: OutputStore,
+    *,
+    name: str,
+    default_shards: int,
+    owner: str = "",
+    before_writing: Callable[[], Awaitable[None]] | None = None,
+) -> Plan:
     """Plans a job, or resumes an equal one.
 
     A plan that exists keeps its chunk size and its number of shards, whatever the job says now; then nothing is written.
@@ -35,6 +44,9 @@ async def plan_job(spec: ImageJobSpec, pipeline: ImagePipelineSpec, output: Outp
         output: Where it writes.
         name: The job's name.
         default_shards: Number of shards when the job sets none.
+        owner: Uid of the job, if it has one. What a process of the same job has planned is nothing that `ifExists: fail` refuses.
+        before_writing: Awaited before anything of a new plan is written. If it raises, nothing is: a mistake that it finds can be put
+            right and the output used, while a plan that is written refuses the corrected job.
 
     Returns:
         The plan, with `pipeline` as given.
@@ -46,11 +58,11 @@ async def plan_job(spec: ImageJobSpec, pipeline: ImagePipelineSpec, output: Outp
         InvalidJobError: The source or the pipeline says something that cannot be.
         StorageError: Something cannot be read or written.
     """
-    planner = _Planner(spec, pipeline, output, name)
-    if spec.output.if_exists == "fail":
-        await planner.refuse_anything()
-    await output.clean_up()
+    planner = _Planner(spec, pipeline, output, name, owner, before_writing)
     existing = await find_plan(output)
+    if spec.output.if_exists == "fail":
+        await planner.refuse_anything(existing)
+    await output.clean_up()
     if existing is None:
         return await planner.create(spec.shards or default_shards)
     source = SourceDigest()
@@ -59,23 +71,51 @@ async def plan_job(spec: ImageJobSpec, pipeline: ImagePipelineSpec, output: Outp
     return await planner.resume(existing, source)
 
 
+async def confirm_plan(plan: Plan, output: OutputStore, pipeline: ImagePipelineSpec, output_format: str) -> None:
+    """Makes sure that a pipeline, with its files as they are now, writes the rows that a plan is for.
+
+    The source is not listed: whoever planned has done that.
+
+    Raises:
+        FingerprintError: It does not; says in what.
+        ModelError: A model is not the one that its sha256 says, or cannot be had.
+        RunnerError: A model or a list of labels cannot be read.
+    """
+    components = {"source": plan.components["source"], "steps": await pipeline_components(pipeline)}
+    if plan.fingerprint != fingerprint_of(components) or plan.format != output_format:
+        raise await fingerprint_error(output, plan, components, output_format, None)
+
+
 class _Planner:
     """One planning of one job."""
 
-    def __init__(self, spec: ImageJobSpec, pipeline: ImagePipelineSpec, output: OutputStore, name: str) -> None:
+    def __init__(
+        self,
+        spec: ImageJobSpec,
+        pipeline: ImagePipelineSpec,
+        output: OutputStore,
+        name: str,
+        owner: str,
+        before_writing: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         self._spec = spec
         self._pipeline = pipeline
         self._output = output
-        self._name = name
+        self._name, self._owner = name, owner
+        self._before_writing = before_writing
         self._download = next((step.download for step in pipeline.steps if step.download is not None), Download())
 
     def entries(self) -> AsyncIterator[Entry]:
         """The inputs, listed anew with each call."""
         return list_source(self._spec.source, output_url=self._output.url, download=self._download)
 
-    async def refuse_anything(self) -> None:
-        """Raises OutputExistsError if the output holds anything at all."""
-        found = [name async for name in self._output.names()]
+    async def refuse_anything(self, plan: Plan | None) -> None:
+        """Raises OutputExistsError if the output holds anything at all that is not of this very job."""
+        if plan is not None and self._owns(plan):
+            return
+        # A manifest without a plan may be one that another pod of this job is about to write the plan for.
+        passing = f"{MANIFEST_FOLDER}/" if self._owner else None
+        found = [name async for name in self._output.names() if passing is None or not name.startswith(passing)]
         if found:
             shown = ", ".join(found[:_SHOWN_NAMES]) + (f" and {len(found) - _SHOWN_NAMES} more" if len(found) > _SHOWN_NAMES else "")
             raise OutputExistsError(
@@ -88,12 +128,15 @@ class _Planner:
         with Spool(self._spec.chunk_size) as spool:
             await spool.fill(self.entries())
             if spool.total == 0:
-                raise InvalidJobError(f"the source lists no inputs: {self._empty_hint()}")
+                raise InvalidSourceError(f"the source lists no inputs: {self._empty_hint()}")
             components = await self._components(spool.digest)
+            if self._before_writing is not None:
+                await self._before_writing()
             # More shards than chunks would be pods with nothing to do.
             shards = min(shards, -(-spool.total // spool.chunk_size))
             plan = Plan(
                 name=self._name,
+                owner=self._owner,
                 total=spool.total,
                 chunk_size=spool.chunk_size,
                 shards=shards,
@@ -107,11 +150,11 @@ class _Planner:
                 await self._output.replace_file(manifest_name(plan.manifest, shard), spool.shard_file(shard, shards))
             if await self._output.create(PLAN_FILE, encode_plan(plan)):
                 return plan
-            if self._spec.output.if_exists == "fail":
-                raise OutputExistsError(f"{self._output.url}: another run planned its job there just now, and output.ifExists is fail")
             winner = await find_plan(self._output)
             if winner is None:
                 raise StorageError(f"{self._output.url}: {PLAN_FILE} appeared and vanished while planning; does somebody empty the output?")
+            if self._spec.output.if_exists == "fail" and not self._owns(winner):
+                raise OutputExistsError(f"{self._output.url}: another run planned its job there just now, and output.ifExists is fail")
             return await self.resume(winner, spool.digest)
 
     async def resume(self, plan: Plan, source: SourceDigest) -> Plan:
@@ -120,6 +163,9 @@ class _Planner:
         if plan.fingerprint != fingerprint_of(components) or plan.format != self._spec.output.format:
             raise await fingerprint_error(self._output, plan, components, self._spec.output.format, self.entries())
         return plan.model_copy(update={"pipeline": self._pipeline})
+
+    def _owns(self, plan: Plan) -> bool:
+        return bool(self._owner) and plan.owner == self._owner
 
     async def _components(self, source: SourceDigest) -> dict[str, Any]:
         return {"source": source.component(), "steps": await pipeline_components(self._pipeline)}

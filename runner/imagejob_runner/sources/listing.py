@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from imagejob_api.imagejob import ImageUrl, Source
 from imagejob_api.pipeline import Download
-from imagejob_runner.exceptions import InvalidJobError
+from imagejob_runner.exceptions import InvalidJobError, InvalidSourceError
 from imagejob_runner.sources.base import Entry
 from imagejob_runner.sources.manifest import list_manifest
 from imagejob_runner.sources.prefix import list_prefix
@@ -20,7 +20,7 @@ async def list_source(source: Source, *, output_url: str | None = None, download
         download: How a manifest on a web server is fetched; the defaults unless given.
 
     Raises:
-        InvalidJobError: The source says something that cannot be, with the place of it.
+        InvalidSourceError: The source says something that cannot be, with the place of it.
         StorageError: It cannot be read.
     """
     if source.urls is not None:
@@ -38,5 +38,5 @@ def _inline_entry(position: int, item: ImageUrl) -> Entry:
     try:
         parse_url(item.url)
     except InvalidJobError as error:
-        raise InvalidJobError(f"source.urls[{position}].url: {error}") from None
+        raise InvalidSourceError(f"source.urls[{position}].url: {error}") from None
     return Entry(item.url if item.id is None else item.id, item.url)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from imagejob_api.imagejob import Manifest
 from imagejob_api.pipeline import Download
-from imagejob_runner.exceptions import InvalidJobError
+from imagejob_runner.exceptions import InvalidJobError, InvalidSourceError
 from imagejob_runner.fetch.files import copy_to
 from imagejob_runner.sources.base import Entry
 from imagejob_runner.urls import FileUrl, parse_url, resolve
@@ -34,7 +34,7 @@ async def list_manifest(manifest: Manifest, download: Download) -> AsyncIterator
         download: How a manifest on a web server is fetched.
 
     Raises:
-        InvalidJobError: The manifest says something that cannot be, with the row.
+        InvalidSourceError: The manifest says something that cannot be, with the row.
         StorageError: It cannot be read.
     """
     form = manifest.format or _format_of(manifest.url)
@@ -44,10 +44,13 @@ async def list_manifest(manifest: Manifest, download: Download) -> AsyncIterator
             path = location.path
             if not path.is_file():
                 wrong = "is no file" if path.exists() else "does not exist"
-                raise InvalidJobError(f"source.manifest.url: {path} {wrong}; check the path")
+                raise InvalidSourceError(f"source.manifest.url: {path} {wrong}; check the path")
         else:
             path = Path(folder, "manifest")
-            await copy_to(manifest.url, path, download)
+            try:
+                await copy_to(manifest.url, path, download)
+            except InvalidJobError as error:
+                raise InvalidSourceError(f"source.manifest.url: {error}") from error
         for entry in _entries(manifest, form, path):
             yield entry
 
@@ -58,7 +61,9 @@ def _format_of(url: str) -> _Format:
     known: dict[str, _Format] = {"txt": "txt", "list": "txt", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
     if suffix not in known:
         choices = ", ".join(get_args(_Format))
-        raise InvalidJobError(f"source.manifest.url {url!r}: the ending {suffix!r} says no format; set source.manifest.format to {choices}")
+        raise InvalidSourceError(
+            f"source.manifest.url {url!r}: the ending {suffix!r} says no format; set source.manifest.format to {choices}"
+        )
     return known[suffix]
 
 
@@ -77,30 +82,32 @@ def _entries(manifest: Manifest, form: _Format, path: Path) -> Iterator[Entry]:
         for where, record in records:
             yield _entry(manifest, where, record)
     except UnicodeDecodeError as error:
-        raise InvalidJobError(f"{manifest.url}: not UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8") from None
+        raise InvalidSourceError(f"{manifest.url}: not UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8") from None
 
 
 def _entry(manifest: Manifest, where: str, record: dict[str, Any]) -> Entry:
     url = record.get(manifest.url_field)
     if not isinstance(url, str) or not url.strip():
-        raise InvalidJobError(f"{where}: {manifest.url_field!r} is {'empty' if not url else repr(url)[:80]}; every row needs a URL")
+        raise InvalidSourceError(f"{where}: {manifest.url_field!r} is {'empty' if not url else repr(url)[:80]}; every row needs a URL")
     identity = record.get(manifest.id_field)
     if identity is None:
         identity = url
     elif isinstance(identity, int) and not isinstance(identity, bool):
         identity = str(identity)
     if not isinstance(identity, str) or not identity:
-        raise InvalidJobError(f"{where}: {manifest.id_field!r} is {repr(identity)[:80]}; an id is a text or a whole number, and not empty")
+        raise InvalidSourceError(
+            f"{where}: {manifest.id_field!r} is {repr(identity)[:80]}; an id is a text or a whole number, and not empty"
+        )
     for name, text in ((manifest.id_field, identity), (manifest.url_field, url)):
         if len(text) > _MAX_TEXT:
-            raise InvalidJobError(f"{where}: {name!r} has {len(text)} characters; at most {_MAX_TEXT} are allowed")
+            raise InvalidSourceError(f"{where}: {name!r} has {len(text)} characters; at most {_MAX_TEXT} are allowed")
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise InvalidJobError(f"{where}: {name!r} holds half of a surrogate pair, which is no Unicode text: {text[:80]!r}")
+            raise InvalidSourceError(f"{where}: {name!r} holds half of a surrogate pair, which is no Unicode text: {text[:80]!r}")
     try:
         resolved = resolve(manifest.url, url)
         parse_url(resolved)
     except InvalidJobError as error:
-        raise InvalidJobError(f"{where}: {error}") from None
+        raise InvalidSourceError(f"{where}: {error}") from None
     return Entry(identity, resolved)
 
 
@@ -119,10 +126,10 @@ def _csv(manifest: Manifest, path: Path) -> Iterator[_Record]:
             for record in reader:
                 where = f"{manifest.url}, line {reader.line_num}"
                 if None in record:
-                    raise InvalidJobError(f"{where}: more fields than the header has columns; put values with commas in quotes")
+                    raise InvalidSourceError(f"{where}: more fields than the header has columns; put values with commas in quotes")
                 yield where, record
         except csv.Error as error:
-            raise InvalidJobError(f"{manifest.url}, line {reader.reader.line_num}: not valid CSV: {error}") from None
+            raise InvalidSourceError(f"{manifest.url}, line {reader.reader.line_num}: not valid CSV: {error}") from None
 
 
 def _jsonl(manifest: Manifest, path: Path) -> Iterator[_Record]:
@@ -134,11 +141,11 @@ def _jsonl(manifest: Manifest, path: Path) -> Iterator[_Record]:
             try:
                 record = json.loads(line)
             except ValueError as error:
-                raise InvalidJobError(f"{where}: not valid JSON: {error}") from None
+                raise InvalidSourceError(f"{where}: not valid JSON: {error}") from None
             if not isinstance(record, dict):
-                raise InvalidJobError(f'{where}: a row is a JSON object such as {{"id": …, "url": …}}, not {line.strip()[:60]!r}')
+                raise InvalidSourceError(f'{where}: a row is a JSON object such as {{"id": …, "url": …}}, not {line.strip()[:60]!r}')
             if manifest.url_field not in record:
-                raise InvalidJobError(f"{where}: {_missing(manifest, list(record))}")
+                raise InvalidSourceError(f"{where}: {_missing(manifest, list(record))}")
             yield where, record
 
 
@@ -157,14 +164,14 @@ def _parquet(manifest: Manifest, path: Path) -> Iterator[_Record]:
                     number += 1
                     yield f"{manifest.url}, row {number}", record
     except (pa.ArrowException, OSError) as error:
-        raise InvalidJobError(f"{manifest.url}: not a readable Parquet file: {error}") from None
+        raise InvalidSourceError(f"{manifest.url}: not a readable Parquet file: {error}") from None
 
 
 def _check_columns(manifest: Manifest, columns: list[str]) -> None:
     if manifest.url_field not in columns:
-        raise InvalidJobError(f"{manifest.url}: {_missing(manifest, columns)}")
+        raise InvalidSourceError(f"{manifest.url}: {_missing(manifest, columns)}")
     if manifest.id_field not in columns and "id_field" in manifest.model_fields_set:
-        raise InvalidJobError(
+        raise InvalidSourceError(
             f"{manifest.url}: no column {manifest.id_field!r} (source.manifest.idField); the columns are {', '.join(columns)}"
         )
 

@@ -13,7 +13,7 @@ import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
 from imagejob_api.imagejob import Prefix
-from imagejob_runner.exceptions import InvalidJobError, StorageError
+from imagejob_runner.exceptions import InvalidSourceError, StorageError
 from imagejob_runner.sources.base import Entry
 from imagejob_runner.sources.globs import Glob
 from imagejob_runner.storage.store_errors import brief, is_missing
@@ -31,7 +31,7 @@ async def list_prefix(prefix: Prefix, output_url: str | None) -> AsyncIterator[E
         output_url: The job's output; what lies below it is left out.
 
     Raises:
-        InvalidJobError: There is nothing to list, or source and output are mixed up.
+        InvalidSourceError: There is nothing to list, or source and output are mixed up.
         StorageError: The listing fails.
     """
     location = parse_url(prefix.url)
@@ -45,7 +45,7 @@ async def list_prefix(prefix: Prefix, output_url: str | None) -> AsyncIterator[E
             async for entry in _list_objects(location, glob, output if isinstance(output, ObjectUrl) else None):
                 yield entry
         case HttpUrl():
-            raise InvalidJobError(f"source.prefix.url {prefix.url!r}: a web server cannot be listed; use source.manifest with the URLs")
+            raise InvalidSourceError(f"source.prefix.url {prefix.url!r}: a web server cannot be listed; use source.manifest with the URLs")
 
 
 def path_id(path: str) -> str:
@@ -57,7 +57,7 @@ def _list_folder(root: Path, glob: Glob, output: Path | None) -> Iterator[Entry]
     root = root.absolute()
     if not root.is_dir():
         wrong = "is a file; name its folder, or use source.urls" if root.exists() else "does not exist; check the path"
-        raise InvalidJobError(f"source.prefix.url: the folder {root} {wrong}")
+        raise InvalidSourceError(f"source.prefix.url: the folder {root} {wrong}")
     real = root.resolve()
     inner = _checked_output(str(real), None if output is None else str(output.resolve()))
     top = str(root)
@@ -114,7 +114,9 @@ async def _list_objects(location: ObjectUrl, glob: Glob, output: ObjectUrl | Non
         ) from error
     except (BaseError, OSError, ValueError) as error:
         if is_missing(error):
-            raise InvalidJobError(f"source.prefix.url: there is no bucket {location.scheme}://{location.bucket}; check the name") from None
+            raise InvalidSourceError(
+                f"source.prefix.url: there is no bucket {location.scheme}://{location.bucket}; check the name"
+            ) from None
         raise StorageError(f"cannot list {mine}: {brief(error)}; check the credentials, the endpoint and the network") from error
     if waiting is not None:
         yield _object_entry(location, base, waiting)
@@ -129,7 +131,7 @@ def _checked_output(source: str, output: str | None) -> str | None:
     if output is None:
         return None
     if f"{source}/".startswith(f"{output}/"):
-        raise InvalidJobError(
+        raise InvalidSourceError(
             f"source.prefix.url {source} lies in the output {output}, so results would become inputs; write them to another place, "
             f"such as {source}/results"
         )

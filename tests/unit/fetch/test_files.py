@@ -151,7 +151,7 @@ def test_a_model_in_a_bucket_is_copied_once_and_again_when_it_changes(
     assert first.read_bytes() == b"mark"
     obstore.put(store, "models/m.pt", b"two!")
     assert model_file(s3.url("models/m.pt")).read_bytes() == b"two!"
-    with pytest.raises(StorageError, match="does not exist"):
+    with pytest.raises(InvalidJobError, match="does not exist"):
         model_file(s3.url("models/none"))
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
 
@@ -167,7 +167,7 @@ async def test_a_model_on_a_web_server(serve: Serve, tmp_path: Path, monkeypatch
 
     url = await serve(answer)
     monkeypatch.setenv("IMAGEJOB_CACHE", str(tmp_path))
-    with pytest.raises(StorageError, match="not public"):
+    with pytest.raises(InvalidJobError, match="not public"):
         await asyncio.to_thread(model_file, f"{url}/versioned")
     monkeypatch.setenv("IMAGEJOB_ALLOWED_NETWORKS", "127.0.0.2/32")
     assert (await asyncio.to_thread(model_file, f"{url}/versioned")).read_bytes() == b"body 1"

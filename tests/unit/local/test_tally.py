@@ -5,13 +5,14 @@ from collections import Counter
 from imagejob_api.imagejob import Phase
 from imagejob_runner.local.messages import Snapshot
 from imagejob_runner.local.tally import Tally
+from imagejob_runner.output import UNREAD
 from imagejob_runner.pipeline.progress import Progress
 
 OK, GONE, LEFT_OUT = ("ok", ""), ("failed", "NotFound"), ("skipped", "")
 
 
 def snapshot(ended: Counter[tuple[str, str]], committed: Counter[tuple[str, str]] | None = None, already: int = 0) -> Snapshot:
-    return Snapshot(Progress(ended=ended, committed=committed or Counter()), already)
+    return Snapshot(Progress(ended=ended, committed=committed or Counter()), Counter({UNREAD: already}))
 
 
 def test_images_are_added_up_over_processes_by_how_they_ended() -> None:

@@ -96,8 +96,8 @@ async def test_which_chunks_are_done(done: Make) -> None:
     for name in ("part-00000-00001", "part-00001-00009", "part-0-0", "notes"):
         (job.folder / "results" / f"{name}.{job.plan.format}").write_bytes(b"")
     assert await committed_chunks(job.output, job.plan) == {0, 1, 2}
-    assert await committed_chunks(job.output, job.plan, 0) == {0, 2}
-    assert await committed_chunks(job.output, job.plan, 1) == {1}
+    assert await committed_chunks(job.output, job.plan, [0]) == {0, 2}
+    assert await committed_chunks(job.output, job.plan, [1]) == {1}
     with pytest.raises(StorageError, match=r"part-00001-00003.* is not there"):
         await read_rows(job.output, job.plan, 1, 3)
 

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from imagejob_api.imagejob import Source
 from imagejob_api.pipeline import Download
-from imagejob_runner.exceptions import InvalidJobError, StorageError
+from imagejob_runner.exceptions import InvalidJobError, InvalidSourceError
 from imagejob_runner.sources import Entry, list_source
 from imagejob_runner.storage.stores import open_store
 from imagejob_runner.urls import FileUrl, parse_url
@@ -229,7 +229,7 @@ async def test_a_row_without_url_in_parquet(tmp_path: Path) -> None:
 async def test_a_manifest_in_a_bucket(s3: S3Server) -> None:
     obstore.put(open_store("s3", s3.bucket), "manifests/a.csv", b"id,url\n1,img/1.jpg\n")
     assert await listed({"manifest": {"url": s3.url("manifests/a.csv")}}) == [Entry("1", s3.url("manifests/img/1.jpg"))]
-    with pytest.raises(StorageError, match="does not exist"):
+    with pytest.raises(InvalidSourceError, match="does not exist"):
         await listed({"manifest": {"url": s3.url("manifests/none.csv")}})
 
 
@@ -241,7 +241,7 @@ async def test_a_manifest_on_a_web_server() -> None:
     app.router.add_get("/lists/a.csv", answer)
     async with TestServer(app, host="127.0.0.1") as server:
         url = str(server.make_url("/lists/a.csv"))
-        with pytest.raises(StorageError, match="not public"):
+        with pytest.raises(InvalidSourceError, match="not public"):
             await listed({"manifest": {"url": url}})
         found = await listed({"manifest": {"url": url}}, download=Download(allowed_networks=["127.0.0.0/8"]))
         assert found == [Entry("1", url.replace("a.csv", "img/1.jpg"))]
