@@ -135,6 +135,14 @@ class LeaseClient:
         session = self._sessions.get(limit)
         return session.waiting_reason() if session is not None else None
 
+    def obstacle(self, limit: str) -> str | None:
+        """What keeps this client waiting for a limit besides its turn in the queue, in words for people; None if nothing does.
+
+        The limit is missing, inactive or too small, or the store cannot be reached.
+        """
+        session = self._sessions.get(limit)
+        return session.obstacle() if session is not None else None
+
     # Looking at limits, and making them.
 
     def define(self, limit: str, *, slots: int, lease_duration_seconds: int = DEFAULT_DURATION_SECONDS, active: bool = True) -> None:

@@ -139,9 +139,24 @@ class LimitSession:
 
     def waiting_reason(self) -> str | None:
         """Why a claim of this process waits, for people; None if none does. May be called from any thread."""
-        claim = next(iter(tuple(self._claims.values())), None)
+        claim = self._first_claim()
         if claim is None:
             return None
+        if (obstacle := self._obstacle(claim)) is not None:
+            return obstacle
+        queue = self.writer.snapshot.state.queue if self.writer.snapshot is not None else ()
+        place = next((place for place, waiter in enumerate(queue, 1) if waiter.id == claim.waiter.id), None)
+        return f"limit {self.limit!r} is in use" + (f"; place {place} of {len(queue)} in its queue" if place else "")
+
+    def obstacle(self) -> str | None:
+        """What keeps a claim of this process waiting besides its turn, for people; None if nothing does. May be called from any thread."""
+        claim = self._first_claim()
+        return self._obstacle(claim) if claim is not None else None
+
+    def _first_claim(self) -> Claim | None:
+        return next(iter(tuple(self._claims.values())), None)
+
+    def _obstacle(self, claim: Claim) -> str | None:
         snapshot = self.writer.snapshot
         if snapshot is None or self.writer.problem:
             return self.writer.problem or f"the store has not answered yet about limit {self.limit!r}"
@@ -150,8 +165,7 @@ class LimitSession:
             return f"limit {self.limit!r} is not active"
         if not state.grantable(claim.waiter):
             return f"limit {self.limit!r} has {state.slots} slots and {claim.waiter.slots} are asked for"
-        place = next((place for place, waiter in enumerate(state.queue, 1) if waiter.id == claim.waiter.id), None)
-        return f"limit {self.limit!r} is in use" + (f"; place {place} of {len(state.queue)} in its queue" if place else "")
+        return None
 
     # From request to holding.
 

@@ -239,11 +239,13 @@ async def test_the_reason_for_waiting() -> None:
     party = Party(server, "p", random.Random(1))
     waiting = asyncio.ensure_future(party.acquire(slots=2))
     await until(lambda: party.session.waiting_reason() == "limit 'gpu' is not active")
+    assert party.session.obstacle() == "limit 'gpu' is not active"
     server.write(transitions.resize(server.state, active=True))
     await until(lambda: party.session.waiting_reason() == "limit 'gpu' has 1 slots and 2 are asked for")
     other = await party.acquire()
     server.write(transitions.resize(server.state, slots=2))
     await until(lambda: party.session.waiting_reason() == "limit 'gpu' is in use; place 1 of 1 in its queue")
+    assert party.session.obstacle() is None, "it waits for its turn, and for nothing else"
     with pytest.raises(AcquireTimeoutError, match=r"within 0.02 s: limit 'gpu' is in use; place 1"):
         await party.acquire(timeout=0.02)
     await until(lambda: len(server.state.queue) == 1)
