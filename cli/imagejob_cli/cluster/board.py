@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
-from imagejob_api.wording import nearest
 from imagejob_cli.cluster.api import Api
-from imagejob_cli.cluster.exceptions import ForbiddenError, NotFoundError
+from imagejob_cli.cluster.exceptions import ForbiddenError
+from imagejob_cli.cluster.finding import no_such_job
 from imagejob_cli.cluster.job import JobView
 from imagejob_cli.cluster.lease_namespace import LEASE_SELECTORS, find_leases
 from imagejob_cli.cluster.mirror import Mirror, Selection
 from imagejob_cli.cluster.resources import IMAGE_JOB, LEASE
 from imagejob_cli.cluster.slots import NodeSlots, read_slots
-from imagejob_cli.wording import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +109,3 @@ class Board:
             now=datetime.now(UTC),
             missing=frozenset(name for _, name in gone),
         )
-
-
-async def no_such_job(api: Api, namespace: str | None, name: str) -> NotFoundError:
-    """The error that says so, with the name that may have been meant."""
-    where = f"namespace {printable(namespace)}" if namespace else "the cluster"
-    try:
-        listing = await api.list(IMAGE_JOB, namespace, {})
-    except ForbiddenError:
-        return NotFoundError(f"there is no ImageJob {printable(name)} in {where}")
-    known = sorted({str(found["metadata"]["name"]) for found in listing.items})
-    guess = nearest(name, known)
-    hint = f"did you mean {guess}?" if guess else f"there is {', '.join(known[:10])}" if known else "there is none at all"
-    return NotFoundError(f"there is no ImageJob {printable(name)} in {where}; {hint}")

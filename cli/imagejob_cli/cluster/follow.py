@@ -35,7 +35,7 @@ async def follow(board: Board, screen: Screen) -> int:
                 watch.cancel()
             return code
     except* ClusterError as errors:
-        raise _first(errors) from None
+        raise first_error(errors) from None
 
 
 async def _until_finished(board: Board, screen: Screen) -> int:
@@ -61,7 +61,7 @@ def verdict(snapshot: Snapshot, names: Sequence[str]) -> int | None:
     return worst(ended) if len(ended) == len(codes) else None
 
 
-def _first(errors: BaseExceptionGroup[ClusterError]) -> ClusterError:
+def first_error(errors: BaseExceptionGroup[ClusterError]) -> ClusterError:
     """One of them: they are about one cluster, and say the same."""
     found = errors.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+    return first_error(found) if isinstance(found, BaseExceptionGroup) else found

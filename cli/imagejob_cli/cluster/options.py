@@ -21,7 +21,7 @@ R = TypeVar("R")
 def cluster_options(command: Callable[P, R]) -> Callable[..., R]:
     """Adds --namespace, --context and --kubeconfig to a command, which gets them as one argument, `access`."""
 
-    @click.option("-n", "--namespace", metavar="NS", help="Namespace of the jobs. [default: the context's]")
+    @click.option("-n", "--namespace", metavar="NS", help="Namespace to work in. [default: the context's]")
     @click.option("--context", metavar="NAME", help="Context of the kubeconfig. [default: the current one]")
     @click.option("--kubeconfig", metavar="FILE", help="Kubeconfig file. [default: $KUBECONFIG, else ~/.kube/config]")
     @functools.wraps(command)

@@ -20,7 +20,7 @@ from imagejob_cli.cluster.exceptions import (
     UnreachableError,
 )
 from imagejob_cli.cluster.kubeconfig import Target
-from imagejob_cli.cluster.resources import Resource
+from imagejob_cli.cluster.resources import LEASE, Resource
 from imagejob_cli.wording import printable
 
 JSON: Final = "application/json"
@@ -127,10 +127,17 @@ def _forbidden(request: Request, message: str) -> ForbiddenError:
     user = _USER.search(message)
     if user is None or "cannot " not in message:
         return ForbiddenError(f"{request.subject}: {message}")
-    role = "editor" if request.verb == "patch" else "viewer"
-    hint = f"Ask for the role imagejob-{role}." if request.resource.group == GROUP else "Ask whoever runs the cluster for it."
     resource = f"{request.resource.title}/{request.subresource}" if request.subresource else request.resource.title
-    return ForbiddenError(f"{user[1] or 'nobody'} may not {request.verb} {resource} {_where(request)}. {hint}")
+    return ForbiddenError(f"{user[1] or 'nobody'} may not {request.verb} {resource} {_where(request)}. {_remedy(request)}")
+
+
+def _remedy(request: Request) -> str:
+    """Whom to ask for what: the chart's roles where one of them would do."""
+    if request.resource == LEASE:
+        return "Ask for the role imagejob-lease-viewer there."
+    if request.resource.group != GROUP:
+        return "Ask whoever runs the cluster for it."
+    return f"Ask for the role imagejob-{'editor' if request.verb == 'patch' else 'viewer'}."
 
 
 def _where(request: Request) -> str:

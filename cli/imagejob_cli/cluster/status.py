@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    short_help="Show how far ImageJobs are, and who has the slots.",
     epilog="""\b
 Examples:
   imagejob status                      all jobs of the namespace
@@ -28,7 +29,7 @@ Examples:
 With -w and names the exit code is the job's (the worst of several):
 0 succeeded, 1 failed, 4 cancelled or deleted, 5 some images failed within the allowed rate,
 124 timeout, 130 detached by Ctrl-C: the job goes on.
-"""
+""",
 )
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @click.option("-w", "--watch", is_flag=True, help="Go on showing it until the named jobs are finished; without names until Ctrl-C.")

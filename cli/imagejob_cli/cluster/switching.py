@@ -1,12 +1,11 @@
 """Suspends, resumes and cancels. Each is a wish in the spec: asking twice changes nothing."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from imagejob_cli.cluster.api import Api
-from imagejob_cli.cluster.board import no_such_job
-from imagejob_cli.cluster.exceptions import ClusterError, NotFoundError
+from imagejob_cli.cluster.exceptions import ClusterError
+from imagejob_cli.cluster.finding import find_job
 from imagejob_cli.cluster.job import JobView
 from imagejob_cli.cluster.options import program
 from imagejob_cli.cluster.resources import IMAGE_JOB
@@ -56,16 +55,13 @@ async def switch_jobs(api: Api, names: tuple[str, ...], switch: Switch) -> int:
 
 async def _switch_job(api: Api, name: str, switch: Switch) -> ExitCode:
     namespace = api.target.namespace
-    try:
-        found = await api.get(IMAGE_JOB, namespace, name)
-        settled = settled_words(JobView.of(found), switch)
-        if settled is None:
-            await api.merge(IMAGE_JOB, namespace, name, {"spec": {switch.field: switch.value}})
-    except NotFoundError:
-        raise await no_such_job(api, namespace, name) from None
+    job = JobView.of(await find_job(api, namespace, name))
+    settled = settled_words(job, switch)
+    if settled is None:
+        await api.merge(IMAGE_JOB, namespace, name, {"spec": {switch.field: switch.value}})
     words = settled or switch.asked.format(program=program(), name=printable(name))
     print(f"{printable(name)}: {words}")
-    return ExitCode.CANCELLED if switch is RESUME and _cancelled(found) else ExitCode.SUCCEEDED
+    return ExitCode.CANCELLED if switch is RESUME and job.cancel else ExitCode.SUCCEEDED
 
 
 def settled_words(job: JobView, switch: Switch) -> str | None:
@@ -76,7 +72,3 @@ def settled_words(job: JobView, switch: Switch) -> str | None:
         return _FOR_GOOD
     current = {"suspend": job.suspend, "cancel": job.cancel}[switch.field]
     return switch.known if current is switch.value else None
-
-
-def _cancelled(found: Mapping[str, Any]) -> bool:
-    return JobView.of(found).cancel
