@@ -31,6 +31,7 @@ class Progress:
         committed: Those of them whose rows are in the output.
         stage_seconds: Sum of working time by step.
         stage_images: Images through each step.
+        batches: Batches of each step that works on them, by their number of images.
         waiting: Workers waiting for each limit.
         holding: Workers holding each limit.
         first_start: When the first step of the first image began.
@@ -41,6 +42,7 @@ class Progress:
     committed: Counter[Outcome] = field(default_factory=Counter)
     stage_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     stage_images: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    batches: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     waiting: Counter[str] = field(default_factory=Counter)
     holding: Counter[str] = field(default_factory=Counter)
     first_start: float | None = None

@@ -202,6 +202,7 @@ class BatchStage(Stage[BatchWork]):
         took = now() - begun
         self._linger = max(LEAST_LINGER_SECONDS, LINGER_SHARE * took)
         self._note(batch, took)
+        self._progress.batches[self.name][len(batch)] += 1
         # The stage after is behind if it has not taken the last batch in the time of this one.
         self._late = sum(not delivery.done() for delivery in self._deliveries) >= self.concurrency
         await self._delivered(self.concurrency - 1)
