@@ -40,7 +40,7 @@
 {{- define "imagejob.rules.leases" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: {{ .Values.limits.manage | ternary "[get, list, watch, create, update, patch, delete]" "[get, watch, update]" }}
+  verbs: {{ .Values.limits.manage | ternary "[get, list, watch, create, update, delete]" "[get, watch, update]" }}
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings]
   verbs: [get, create]

@@ -1,0 +1,234 @@
+"""What a runner's real token is worth: the queue of its own node, the progress of its own pod, and nothing else."""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import pytest
+
+from tests.e2e.waiting import eventually
+from tests.integration.rights.conftest import JOBS, NODES, RUNNER, Installed, make_pod, prepare_namespace
+from tests.integration.rights.requester import Answer, Json, Requester
+from tests.tools.chart import NAMESPACE
+
+pytestmark = pytest.mark.integration
+
+OWN, OTHER = NODES
+HOLDERS = '[{"slot":0,"id":"a","pod":"team-a/on-node-1","fence":1,"beat":0}]'
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+PODS = f"/api/v1/namespaces/{JOBS}/pods"
+
+
+@pytest.fixture
+def runner(installed: Installed) -> Requester:
+    """The pod on the first node."""
+    return installed.runners[OWN]
+
+
+def grant(lease: Json) -> None:
+    lease["metadata"]["annotations"]["imagejob.dev/holders"] = HOLDERS
+    lease["spec"].update(holderIdentity="team-a/on-node-1", leaseTransitions=1, renewTime="2026-05-04T10:00:00.000000Z")
+
+
+def write(installed: Installed, who: Requester, node: str, change: Callable[[Json], object], limit: str = "gpu") -> Answer:
+    """Writes a changed Lease, with the version that was read."""
+    path, lease = installed.lease(node, limit)
+    changed = copy.deepcopy(lease)
+    change(changed)
+    return who.ask("PUT", path, changed)
+
+
+def annotate(name: str, value: str) -> Callable[[Json], object]:
+    return lambda lease: lease["metadata"]["annotations"].update({name: value})
+
+
+# --- Leases ---
+
+
+@pytest.mark.parametrize("limit", ["gpu", "disk"])
+def test_the_lease_of_its_own_node(installed: Installed, runner: Requester, limit: str) -> None:
+    answer = write(installed, runner, OWN, grant, limit)
+    assert answer.status == HTTPStatus.OK, answer.message
+    assert answer.content["metadata"]["annotations"]["imagejob.dev/holders"] == HOLDERS
+    assert runner.ask("GET", f"{LEASES}/{OWN}").status == HTTPStatus.OK
+
+
+@pytest.mark.parametrize("limit", ["gpu", "disk"])
+def test_the_lease_of_another_node(installed: Installed, runner: Requester, limit: str) -> None:
+    answer = write(installed, runner, OTHER, grant, limit)
+    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.message.endswith(
+        'a Lease may be changed only from pods on its own node: this one is of node "node-2", '
+        'and the request comes from a pod on node "node-1"'
+    )
+
+
+ANNOTATION = (
+    "only the imagejob operator may change a Lease's annotations other than imagejob.dev/holders and imagejob.dev/queue; the number of "
+    "slots, and whether the limit is active, follow from the NodeLimit"
+)
+METADATA = "only the imagejob operator may change a Lease's labels, owner references and finalizers"
+
+
+@dataclass(frozen=True)
+class Forbidden:
+    """A change that only the operator may make."""
+
+    name: str
+    change: Callable[[Json], object]
+    message: str
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        Forbidden("more slots", annotate("imagejob.dev/slots", "9"), ANNOTATION),
+        Forbidden("no slots", lambda lease: lease["metadata"]["annotations"].pop("imagejob.dev/slots"), ANNOTATION),
+        Forbidden("inactive", annotate("imagejob.dev/active", "false"), ANNOTATION),
+        Forbidden("any annotation", annotate("example.com/note", "x"), ANNOTATION),
+        Forbidden("another node", lambda lease: lease["metadata"]["labels"].update({"imagejob.dev/node": OTHER}), METADATA),
+        Forbidden("out of reach", lambda lease: lease["metadata"]["labels"].pop("imagejob.dev/limit"), METADATA),
+        Forbidden("no labels", lambda lease: lease["metadata"].pop("labels"), METADATA),
+        Forbidden("no owner", lambda lease: lease["metadata"].pop("ownerReferences"), METADATA),
+        Forbidden("stays for ever", lambda lease: lease["metadata"].update(finalizers=["example.com/stay"]), METADATA),
+        Forbidden(
+            "duration",
+            lambda lease: lease["spec"].update(leaseDurationSeconds=3600),
+            "only the imagejob operator may change spec.leaseDurationSeconds, which follows from the NodeLimit",
+        ),
+        Forbidden(
+            "fence",
+            lambda lease: lease["spec"].update(leaseTransitions=1),
+            "spec.leaseTransitions is the fence of the newest grant and never goes back",
+        ),
+        Forbidden("size", annotate("imagejob.dev/queue", "x" * 65_537), "holders and queue of a Lease may have 65536 characters together"),
+    ],
+    ids=lambda forbidden: forbidden.name,
+)
+def test_what_only_the_operator_may_change(installed: Installed, runner: Requester, forbidden: Forbidden) -> None:
+    raised = write(installed, installed.operator, OWN, lambda lease: lease["spec"].update(leaseTransitions=2))
+    assert raised.status == HTTPStatus.OK, raised.message
+    answer = write(installed, runner, OWN, forbidden.change)
+    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.message.endswith(f"denied request: {forbidden.message}")
+
+
+def test_a_token_of_no_pod(installed: Installed) -> None:
+    token = installed.plane.kubectl("create", "token", RUNNER, f"--namespace={JOBS}").strip()
+    answer = write(installed, Requester(installed.plane, token), OWN, grant)
+    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.message.endswith("and the request comes from no pod")
+
+
+def test_a_lease_that_is_of_no_limit(installed: Installed, runner: Requester) -> None:
+    """Such as one by which a controller in the same namespace elects a leader."""
+    leader = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "leader", "namespace": NAMESPACE}}
+    installed.plane.kubectl("create", "-f", "-", stdin=json.dumps(leader))
+    lease = runner.get(f"{LEASES}/leader")
+    lease["spec"]["holderIdentity"] = "thief"
+    answer = runner.ask("PUT", f"{LEASES}/leader", lease)
+    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.message.endswith(
+        "of the Leases in this namespace pods may change those of node limits only, which carry the label imagejob.dev/limit"
+    )
+
+
+# --- pods ---
+
+NOTHING_ELSE = "a runner may change nothing of its pod but the annotation imagejob.dev/progress"
+
+
+def test_the_progress_of_its_own_pod(runner: Requester) -> None:
+    for progress in ('{"images":{"succeeded":1}}', '{"images":{"succeeded":2}}', None):
+        answer = runner.ask("PATCH", f"{PODS}/on-{OWN}", {"metadata": {"annotations": {"imagejob.dev/progress": progress}}})
+        assert answer.status == HTTPStatus.OK, answer.message
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"metadata": {"annotations": {"example.com/note": "x"}}},
+        {"metadata": {"annotations": {"imagejob.dev/progress": "{}", "example.com/note": "x"}}},
+        {"metadata": {"labels": {"imagejob.dev/member": None}}},
+        {"metadata": {"finalizers": ["example.com/stay"]}},
+        {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": OWN, "uid": "x"}]}},
+        {"spec": {"activeDeadlineSeconds": 5}},
+    ],
+    ids=str,
+)
+def test_anything_else_of_its_own_pod(runner: Requester, patch: Json) -> None:
+    answer = runner.ask("PATCH", f"{PODS}/on-{OWN}", patch)
+    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.message.endswith(NOTHING_ELSE)
+
+
+def test_the_image_of_its_own_pod(installed: Installed, runner: Requester) -> None:
+    (container,) = installed.operator.get(f"{PODS}/on-{OWN}")["spec"]["containers"]
+    answer = runner.ask("PATCH", f"{PODS}/on-{OWN}", {"spec": {"containers": [{**container, "image": "other:1"}]}})
+    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.message.endswith(NOTHING_ELSE)
+
+
+def test_progress_without_end(runner: Requester) -> None:
+    answer = runner.ask("PATCH", f"{PODS}/on-{OWN}", {"metadata": {"annotations": {"imagejob.dev/progress": "x" * 4097}}})
+    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.message.endswith("the annotation imagejob.dev/progress may have 4096 characters")
+
+
+def test_the_progress_of_another_pod(runner: Requester) -> None:
+    answer = runner.ask("PATCH", f"{PODS}/on-{OTHER}", {"metadata": {"annotations": {"imagejob.dev/progress": "{}"}}})
+    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.message.endswith(
+        "a runner may change its own pod only: this one is team-a/on-node-2, and the request comes from the pod "
+        '"on-node-1" of system:serviceaccount:team-a:imagejob-runner'
+    )
+
+
+def test_a_pod_of_the_same_name_in_another_namespace(installed: Installed, runner: Requester) -> None:
+    """RBAC refuses it; and where somebody bound this account there, too, the policy does."""
+    installed.plane.kubectl("create", "namespace", "team-b")
+    prepare_namespace(installed.operator, "team-b")
+    make_pod(installed.plane, "team-b", f"on-{OWN}", OWN)
+    path, patch = f"/api/v1/namespaces/team-b/pods/on-{OWN}", {"metadata": {"annotations": {"imagejob.dev/progress": "{}"}}}
+    assert runner.ask("PATCH", path, patch).status == HTTPStatus.FORBIDDEN
+    installed.plane.kubectl(
+        "create", "rolebinding", "too-much", "--namespace=team-b", f"--clusterrole={RUNNER}", f"--serviceaccount={JOBS}:{RUNNER}"
+    )
+    eventually(lambda: runner.ask("PATCH", path, patch).status, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+# --- what RBAC does not allow ---
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", LEASES),
+        ("GET", LEASES),
+        ("DELETE", f"{LEASES}/{OWN}"),
+        ("DELETE", LEASES),
+        ("PATCH", f"{LEASES}/{OWN}"),
+        ("GET", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{OWN}"),
+        ("GET", f"/api/v1/namespaces/{JOBS}/secrets"),
+        ("GET", f"/api/v1/namespaces/{JOBS}/secrets/any"),
+        ("GET", f"/api/v1/namespaces/{NAMESPACE}/secrets"),
+        ("GET", PODS),
+        ("GET", f"{PODS}/on-{OWN}"),
+        ("POST", PODS),
+        ("PUT", f"{PODS}/on-{OWN}"),
+        ("DELETE", f"{PODS}/on-{OWN}"),
+        ("PATCH", f"{PODS}/on-{OWN}/status"),
+        ("POST", f"{PODS}/on-{OWN}/exec"),
+        ("PATCH", f"/api/v1/nodes/{OWN}"),
+        ("GET", f"/apis/imagejob.dev/v1alpha1/namespaces/{JOBS}/imagejobs"),
+        ("PATCH", "/apis/imagejob.dev/v1alpha1/nodelimits/gpu"),
+        ("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{JOBS}/rolebindings"),
+        ("POST", f"/api/v1/namespaces/{JOBS}/serviceaccounts/{RUNNER}/token"),
+    ],
+)
+def test_what_rbac_does_not_allow(runner: Requester, method: str, path: str) -> None:
+    answer = runner.ask(method, path, None if method in ("GET", "DELETE") else {})
+    assert answer.status == HTTPStatus.FORBIDDEN
+    assert f'User "system:serviceaccount:{JOBS}:{RUNNER}" cannot' in answer.message
