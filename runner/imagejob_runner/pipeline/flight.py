@@ -54,6 +54,7 @@ class ChunkInFlight:
         rows: One place for each input, filled as the images end.
         remaining: Images that have not ended.
         replaces: Whether the chunk stands in the output and is written anew.
+        outside: Images that have neither passed the gate nor ended before it.
         admitted: Images let through the gate.
         ended: How the images ended that were done, as `Progress.ended`.
     """
@@ -63,8 +64,12 @@ class ChunkInFlight:
     rows: list[Row | None]
     remaining: int
     replaces: bool = False
+    outside: int = field(init=False)
     admitted: int = 0
     ended: Counter[Outcome] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.outside = self.remaining
 
 
 @dataclass(slots=True)
@@ -75,6 +80,8 @@ class Flight:
         attempts: Attempts of the step it is in, or ended in.
         held_bytes: Share of the byte budget.
         held_pixels: Share of the pixel budget.
+        in_window: Whether it counts among the images on the way to the gate.
+        admitted: Whether it has passed the gate.
     """
 
     item: ImageItem
@@ -83,7 +90,8 @@ class Flight:
     attempts: int = 1
     held_bytes: int = 0
     held_pixels: int = 0
-    in_window: bool = field(default=True)
+    in_window: bool = True
+    admitted: bool = False
 
 
 Commit = Callable[[ChunkInFlight], Awaitable[None]]
@@ -92,13 +100,13 @@ Commit = Callable[[ChunkInFlight], Awaitable[None]]
 class Ledger:
     """Knows which images have ended, commits whole chunks, and keeps the gate.
 
-    The gate stands before the first step that computes under a limit or on the model. It lets a chunk through only when everything
-    before it has gone through every step, and beyond `ahead` images only when everything before it is committed. So what is computed
-    and not yet committed is one chunk, which is all that a crash can cost, while the next batch need not wait for the write.
+    The gate stands before the first step that computes under a limit or on the model. It lets a chunk through only after all images
+    before it, and beyond `ahead` images only when everything before it is committed. So a crash costs one chunk and `ahead` images at
+    most, while the next batch is there when the last one of a chunk is done, and waits for no write.
 
     Args:
         commit: Writes a whole chunk; called for one chunk at a time.
-        ahead: Images of the next chunk let through while the last one is being written.
+        ahead: Images let through beyond the oldest chunk that is not committed.
     """
 
     def __init__(self, commit: Commit, ahead: int) -> None:
@@ -124,7 +132,9 @@ class Ledger:
             await self._changed.wait_for(lambda: self._stopped or self._may_pass(flight.chunk))
             if self._stopped:
                 return False
+            flight.admitted = True
             flight.chunk.admitted += 1
+            self._inside(flight.chunk)
             return True
 
     async def finish(self, flight: Flight, error: ImageError | SkipImage | None = None) -> None:
@@ -132,8 +142,12 @@ class Ledger:
         chunk = flight.chunk
         chunk.rows[flight.position] = row_of(flight.item, error, flight.attempts)
         chunk.remaining -= 1
-        if chunk.remaining == 0:
-            async with self._changed:
+        if flight.admitted and chunk.remaining:
+            return
+        async with self._changed:
+            if not flight.admitted:
+                self._inside(chunk)
+            if chunk.remaining == 0:
                 self._changed.notify_all()
 
     async def commit_chunks(self) -> None:
@@ -164,8 +178,15 @@ class Ledger:
     def _whole(self) -> ChunkInFlight | None:
         return next((chunk for chunk in self._open.values() if chunk.remaining == 0), None)
 
+    def _inside(self, chunk: ChunkInFlight) -> None:
+        chunk.outside -= 1
+        if chunk.outside == 0:
+            self._changed.notify_all()
+
     def _may_pass(self, chunk: ChunkInFlight) -> bool:
-        older = [other for other in self._open.values() if other.sequence < chunk.sequence]
-        if not older:
+        oldest, *younger = self._open.values()
+        if chunk is oldest:
             return True
-        return all(other.remaining == 0 for other in older) and chunk.admitted < self._ahead
+        if any(other.outside for other in self._open.values() if other.sequence < chunk.sequence):
+            return False
+        return sum(other.admitted for other in younger) < self._ahead

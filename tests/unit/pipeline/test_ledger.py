@@ -60,22 +60,48 @@ async def test_rows_stand_in_the_order_of_the_inputs_whatever_order_they_end_in(
     assert [row["error"] and row["error"]["code"] for row in chunk.rows if row] == [None, "NotFound", "Skipped"]
 
 
-async def test_the_next_chunk_waits_at_the_gate_until_every_image_of_the_last_has_ended() -> None:
+async def test_the_next_chunk_waits_at_the_gate_until_every_image_of_the_last_has_passed_it_or_ended() -> None:
     book = Book()
     async with open_ledger(book, ahead=2) as ledger:
-        old, young = chunk_of(ledger, 1, 2), chunk_of(ledger, 2, 3)
+        old, young = chunk_of(ledger, 1, 3), chunk_of(ledger, 2, 3)
         assert await ledger.admit(old[0])
         waiting = [asyncio.create_task(ledger.admit(flight)) for flight in young]
-        await ledger.finish(old[0])
+        assert await ledger.admit(old[1])
         await settled()
         assert not any(task.done() for task in waiting)
+        await ledger.finish(old[2], ImageError(ErrorCode.NOT_FOUND, "gone"))
+        await settled()
+        assert [task.done() for task in waiting] == [True, True, False], "before the commit, only `ahead` may pass"
 
         book.may_write.clear()
+        await ledger.finish(old[0])
         await ledger.finish(old[1])
         await settled()
-        assert [task.done() for task in waiting] == [True, True, False], "while the write is under way, only `ahead` may pass"
+        assert [task.done() for task in waiting] == [True, True, False], "the write is under way"
         book.may_write.set()
         assert all(await asyncio.gather(*waiting))
+
+
+async def test_a_crash_costs_one_chunk_and_ahead_images_however_many_chunks_are_small() -> None:
+    book = Book()
+    book.may_write.clear()
+    async with open_ledger(book, ahead=3) as ledger:
+        flights = [flight for sequence in range(1, 6) for flight in chunk_of(ledger, sequence, 2)]
+        waiting = [asyncio.create_task(ledger.admit(flight)) for flight in flights]
+        await settled()
+        assert sum(task.done() for task in waiting) == 2 + 3
+        for flight, task in zip(flights, waiting, strict=True):
+            if task.done():
+                await ledger.finish(flight)
+        await settled()
+        assert sum(task.done() for task in waiting) == 2 + 3, "all of them are computed, and none is committed"
+        book.may_write.set()
+        done = 5
+        while done < len(waiting):
+            await asyncio.wait_for(waiting[done], 5)
+            await ledger.finish(flights[done])
+            done += 1
+    assert [chunk.sequence for chunk in book.written] == [1, 2, 3, 4, 5]
 
 
 async def test_the_end_of_an_image_does_not_wait_for_a_write_and_one_chunk_is_written_at_a_time() -> None:
