@@ -1,6 +1,6 @@
 """Adds up what the runner processes report."""
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from imagejob_api.imagejob import Phase
@@ -9,8 +9,7 @@ from imagejob_runner.local.figures import LimitUse, RunProgress
 from imagejob_runner.local.messages import Snapshot
 from imagejob_runner.output import UNREAD, remaining
 from imagejob_runner.pipeline.turn import now
-
-RATE_WINDOW_SECONDS = 10.0
+from imagejob_runner.rate import Rate
 
 
 class Tally:
@@ -29,7 +28,7 @@ class Tally:
         self._latest: dict[str, Snapshot] = {}
         self._live: set[str] = set()
         self._holds: dict[str, list[Hold]] = defaultdict(list)
-        self._rates: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self._rate = Rate()
         self.total = 0
         self.found: Counter[str] = Counter()
         """Rows of shards that needed no process, by status, as `FoundRows.statuses`."""
@@ -99,7 +98,7 @@ class Tally:
                 before = stages.get(name, (0, 0.0))
                 stages[name] = (before[0] + images, before[1] + part.stage_seconds[name])
         done = self.done
-        rate = self._rate(done)
+        rate = self._rate.update(done)
         already = self.already.total()
         left = self.total - already - done
         return RunProgress(
@@ -136,11 +135,3 @@ class Tally:
             for (status, _), count in snapshot.progress.committed.items():
                 committed[shard][status] += count
         return sum(found.values(), self.found.copy())
-
-    def _rate(self, done: int) -> float:
-        moment = now()
-        self._rates.append((moment, done))
-        while self._rates[0][0] < moment - RATE_WINDOW_SECONDS:
-            self._rates.popleft()
-        then, before = self._rates[0]
-        return max(0.0, (done - before) / (moment - then)) if moment > then else 0.0

@@ -1,4 +1,4 @@
-"""How the process ends.
+"""How a process ends: that of the command line, and that of a pod.
 
 Threads of native libraries outlive the event loop: a request to an object store that was given up may still hand its answer to Python. A
 thread that does so while the interpreter is taken down is unwound by force, which Rust answers with an abort: a good `imagejob verify`

@@ -3,7 +3,7 @@ import sys
 
 PROGRAM = """
 import atexit, sys, threading
-from imagejob_cli.ending import leave
+from imagejob_runner.ending import leave
 atexit.register(print, "exit function")
 print("output")
 print("message", file=sys.stderr)

@@ -1,0 +1,54 @@
+"""How a pod's process ends: the one place where an error becomes an exit code and a message."""
+
+from typing import Final
+
+from imagejob_api.pod import RunnerExit
+from imagejob_runner.exceptions import (
+    DeviceError,
+    InvalidJobError,
+    InvalidSourceError,
+    ModelError,
+    OutputRefusedError,
+    RunnerError,
+    StorageError,
+)
+from nodelease import LeaseError
+
+
+class IncompleteError(RunnerError):
+    """Every shard is said to be done, and rows are missing.
+
+    Neither the job nor the storage is to blame, so it ends as a defect does, with another attempt: a listing that lags may have caught up
+    by then.
+    """
+
+
+class StoppedError(RunnerError):
+    """The process was asked to end before its part was done."""
+
+
+EXITS: Final[tuple[tuple[type[Exception], RunnerExit], ...]] = (
+    (StoppedError, RunnerExit.STOPPED),
+    (InvalidSourceError, RunnerExit.INVALID_SOURCE),
+    (OutputRefusedError, RunnerExit.OUTPUT_REFUSED),
+    (ModelError, RunnerExit.MODEL_REFUSED),
+    (InvalidJobError, RunnerExit.INVALID_JOB),
+    (StorageError, RunnerExit.STORAGE),
+    (DeviceError, RunnerExit.DEVICE),
+    (RunnerError, RunnerExit.CRASHED),
+    (LeaseError, RunnerExit.CRASHED),
+)
+"""Exit codes of errors that are made on purpose; the first that fits counts."""
+
+
+def exit_of(error: Exception) -> RunnerExit | None:
+    """The exit code of an error made on purpose; None for a defect."""
+    return next((code for kind, code in EXITS if isinstance(error, kind)), None)
+
+
+def message_of(error: Exception) -> str:
+    """What an error tells whoever looks at the pod."""
+    text = str(error).strip()
+    if exit_of(error) is not None and text:
+        return text
+    return f"internal error, please report it: {type(error).__name__}: {text}"
