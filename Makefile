@@ -25,27 +25,29 @@ demo: $(VENV)/demo.stamp ## Classify real photos with a real model, and print wh
 test: lint tools ## Lint, and run all tests
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/dev.stamp ## Check style, types, the arrows between the packages, and that generated files are up to date
+lint: $(VENV)/dev.stamp ## Check style, types, the arrows between the packages, generated files, the chart
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m imagejob_api.crdgen --check
+	$(BIN)/python -m tests.tools.chart_lint
 
 format: $(VENV)/dev.stamp ## Put the code into its form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-crds: $(VENV)/dev.stamp ## Generate crds/*.yaml and the field reference from the models
+crds: $(VENV)/dev.stamp ## Generate crds/*.yaml, the chart's copies and the field reference from the models
 	$(BIN)/python -m imagejob_api.crdgen
 
 bench: $(VENV)/dev.stamp ## Measure, on an otherwise idle machine; one of them: make bench NAME=prefect
 	$(BIN)/python -m bench $(NAME)
 
-tools: $(VENV)/dev.stamp ## Build what the tests need besides Python into a cache outside of this folder: an S3 server, Kubernetes
+tools: $(VENV)/dev.stamp ## Build what the tests need besides Python into a cache outside of this folder: an S3 server, Kubernetes, Helm
 	@$(BIN)/python -m tests.tools.versitygw
 	@$(BIN)/python -m tests.cluster.components.build
-	@$(BIN)/python -m tests.cluster.tools kwok
+	@$(BIN)/python -m tests.cluster.tools helm kubeconform kwok
+	@$(BIN)/python -m tests.tools.schemas
 
 clean: ## Remove results and caches
 	rm -rf results bench/out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

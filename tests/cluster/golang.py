@@ -39,8 +39,8 @@ def require_go(wanted: str, why: str) -> str:
     return go
 
 
-def run_go(go: str, arguments: Sequence[str], *, folder: Path, env: Mapping[str, str], what: str) -> None:
-    """Runs a go command.
+def run_go(go: str, arguments: Sequence[str], *, folder: Path, env: Mapping[str, str], what: str) -> str:
+    """What a go command prints.
 
     Raises:
         UnavailableError: It failed; the message carries the end of what it said.
@@ -51,13 +51,13 @@ def run_go(go: str, arguments: Sequence[str], *, folder: Path, env: Mapping[str,
         [go, *arguments],
         cwd=folder,
         env={**os.environ, **own, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
         check=False,
     )
     if result.returncode != 0:
-        raise UnavailableError(f"building {what} failed (`go {' '.join(arguments)}`):\n{result.stdout.strip()[-4000:]}")
+        raise UnavailableError(f"building {what} failed (`go {' '.join(arguments)}`):\n{(result.stdout + result.stderr).strip()[-4000:]}")
+    return result.stdout
 
 
 def _numbers(version: str) -> tuple[int, ...]:

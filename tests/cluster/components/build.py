@@ -5,6 +5,7 @@ fetched from: go.sum says what they must hold.
 """
 
 import hashlib
+import json
 import logging
 import re
 import sys
@@ -51,6 +52,16 @@ def _go_mod(pattern: str) -> str:
 
 KUBERNETES_VERSION: Final = required("k8s.io/kubernetes")
 ETCD_VERSION: Final = required("go.etcd.io/etcd/server/v3")
+
+
+def module_folder(path: str) -> Path:
+    """The sources of a module that go.mod requires, fetched if they are not in Go's cache.
+
+    Raises:
+        UnavailableError: They cannot be fetched here; the message says why.
+    """
+    go = require_go(_go_mod(r"^go (\S+)"), why=path)
+    return Path(json.loads(run_go(go, ["mod", "download", "-json", path], folder=_MODULE, env={}, what=path))["Dir"])
 
 
 def install_components() -> Path:
