@@ -329,9 +329,11 @@ class Step(ApiModel):
     """Images (infer: batches) worked on at once in one pod. Default: download 16, save 8, call 4, transform one for each CPU, and 1 for
     infer and for any step with limits."""
     timeout: Duration | None = None
-    """Time for one attempt on one image; download has 60s unless set, the others none."""
+    """Time for one attempt on one image; download has 60s unless set, the others none. A forward pass is never cut short: on an infer step
+    this bounds the decoding that the step does where no transform stands before it, and nothing else."""
     retries: Retries = Retries()
-    """Repetition of failed attempts."""
+    """Repetition of failed attempts. On an infer step nothing is repeated: a batch that fails is halved until the image at fault is alone,
+    and one that is too large for the memory is halved for good."""
     limits: Annotated[list[StepLimit], Field(max_length=8), ListMap("name")] = Field(default_factory=list)
     """Per-node limits taken before the step works, in order of their names, and let go before the next step."""
 

@@ -1,14 +1,16 @@
 """Records of every hold of a slot: what `imagejob verify` proves mutual exclusion from, and where the figures of a run come from."""
 
-import itertools
 import json
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imagejob_runner.statistics import percentile
 
+KEPT_HOLDS = 5000
+"""Newest holds of a limit that a `LimitTally` keeps one by one."""
+KEPT_GAPS = 10_000
+"""Newest hand-overs whose times are kept."""
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -65,7 +67,8 @@ class LimitFigures:
         held_seconds: Sum over slots of the time held.
         busy_seconds: Sum over slots of the time worked.
         wait_seconds: Sum over holds of the time from asking to holding.
-        hand_over_ms: Gaps between one holder's end and the start of the next, where the next was waiting already.
+        hand_over_ms: Gaps between one holder's end and the start of the next, where the next was waiting already; the last `KEPT_GAPS`.
+        hand_over_seconds: Sum of all of these gaps.
         writes: Lease writes made by the run.
     """
 
@@ -75,6 +78,7 @@ class LimitFigures:
     busy_seconds: float
     wait_seconds: float
     hand_over_ms: tuple[float, ...]
+    hand_over_seconds: float
     writes: int
 
     def as_json(self) -> dict[str, object]:
@@ -85,33 +89,58 @@ class LimitFigures:
             "heldSeconds": round(self.held_seconds, 4),
             "busySeconds": round(self.busy_seconds, 4),
             "waitSeconds": round(self.wait_seconds, 4),
-            "handOverSeconds": round(sum(self.hand_over_ms) / 1000, 4),
+            "handOverSeconds": round(self.hand_over_seconds, 4),
             "handOverMs": {"p50": percentile(self.hand_over_ms, 50), "p99": percentile(self.hand_over_ms, 99)},
             "writes": self.writes,
         }
 
 
-def limit_figures(holds: Iterable[Hold], writes: int) -> LimitFigures:
-    """Figures of one limit on one node from its holds, in any order."""
-    holds = sorted(holds, key=lambda hold: hold.start)
-    by_slot: dict[int, list[Hold]] = defaultdict(list)
-    for hold in holds:
-        by_slot[hold.slot].append(hold)
-    gaps = [
-        1000 * (after.start - before.end)
-        for queue in by_slot.values()
-        for before, after in itertools.pairwise(queue)
-        if after.waited and after.asked < before.end
-    ]
-    return LimitFigures(
-        max_holders=_most_at_once(holds),
-        holds=len(holds),
-        held_seconds=sum(hold.end - hold.start for hold in holds),
-        busy_seconds=sum(hold.busy for hold in holds),
-        wait_seconds=sum(hold.start - hold.asked for hold in holds),
-        hand_over_ms=tuple(gaps),
-        writes=writes,
-    )
+class LimitTally:
+    """Adds up the holds of one limit on one node as they come, and forgets old ones: a run may have millions.
+
+    They may come a little out of order, as from several processes that report now and then.
+    """
+
+    def __init__(self) -> None:
+        self._recent: list[Hold] = []
+        self._older = LimitFigures(0, 0, 0.0, 0.0, 0.0, (), 0.0, 0)
+        self._last: dict[int, Hold] = {}
+
+    def add(self, hold: Hold) -> None:
+        """Takes a hold in that has ended."""
+        self._recent.append(hold)
+        if len(self._recent) < 2 * KEPT_HOLDS:
+            return
+        self._recent.sort(key=lambda recent: recent.start)
+        most = _most_at_once(self._recent)
+        older, self._recent = self._recent[:KEPT_HOLDS], self._recent[KEPT_HOLDS:]
+        self._older = self._with(older, most, writes=0)
+        self._last |= {old.slot: old for old in older}
+
+    def figures(self, writes: int) -> LimitFigures:
+        """The figures of all holds so far, and of so many writes."""
+        recent = sorted(self._recent, key=lambda hold: hold.start)
+        return self._with(recent, _most_at_once(recent), writes)
+
+    def _with(self, holds: Sequence[Hold], most: int, writes: int) -> LimitFigures:
+        """The older figures and those of `holds`, which come after them in order of their starts."""
+        older, last = self._older, dict(self._last)
+        gaps = []
+        for hold in holds:
+            before = last.get(hold.slot)
+            if before is not None and hold.waited and hold.asked < before.end:
+                gaps.append(1000 * (hold.start - before.end))
+            last[hold.slot] = hold
+        return LimitFigures(
+            max_holders=max(older.max_holders, most),
+            holds=older.holds + len(holds),
+            held_seconds=older.held_seconds + sum(hold.end - hold.start for hold in holds),
+            busy_seconds=older.busy_seconds + sum(hold.busy for hold in holds),
+            wait_seconds=older.wait_seconds + sum(hold.start - hold.asked for hold in holds),
+            hand_over_ms=(*older.hand_over_ms, *gaps)[-KEPT_GAPS:],
+            hand_over_seconds=older.hand_over_seconds + sum(gaps) / 1000,
+            writes=writes,
+        )
 
 
 def _most_at_once(holds: Iterable[Hold]) -> int:

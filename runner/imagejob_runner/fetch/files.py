@@ -20,7 +20,8 @@ from imagejob_runner.fetch.objects import open_object
 from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, parse_url, without_secrets
 
 _STALL_SECONDS: Final = 60.0
-_CACHE_VARIABLE: Final = "IMAGEJOB_CACHE"
+CACHE_VARIABLE: Final = "IMAGEJOB_CACHE"
+"""Names the folder of copies of models and label lists."""
 _WRONG_URL: Final = {ErrorCode.NOT_FOUND, ErrorCode.ADDRESS_FORBIDDEN, ErrorCode.INVALID_URL}
 """What no other attempt can help, while credentials and networks may be put right outside of the job."""
 _NETWORKS_VARIABLE: Final = "IMAGEJOB_ALLOWED_NETWORKS"
@@ -88,13 +89,13 @@ async def _cached(location: ObjectUrl | HttpUrl, url: str) -> Path:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StorageError(f"cannot make {path.parent}: {error.strerror}; set {_CACHE_VARIABLE} to a folder with space") from error
+                raise StorageError(f"cannot make {path.parent}: {error.strerror}; set {CACHE_VARIABLE} to a folder with space") from error
             await _write(body, path)
         return path
 
 
 def _cache_folder() -> Path:
-    if chosen := os.environ.get(_CACHE_VARIABLE):
+    if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "imagejob")
 

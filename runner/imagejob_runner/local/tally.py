@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from imagejob_api.imagejob import Phase
-from imagejob_runner.audit import Hold, LimitFigures, limit_figures
+from imagejob_runner.audit import LimitFigures, LimitTally
 from imagejob_runner.local.figures import LimitUse, RunProgress
 from imagejob_runner.local.messages import Snapshot
 from imagejob_runner.output import UNREAD, remaining
@@ -27,7 +27,7 @@ class Tally:
         self._started = now()
         self._latest: dict[str, Snapshot] = {}
         self._live: set[str] = set()
-        self._holds: dict[str, list[Hold]] = defaultdict(list)
+        self._holds: dict[str, LimitTally] = defaultdict(LimitTally)
         self._rate = Rate()
         self.total = 0
         self.found: Counter[str] = Counter()
@@ -42,7 +42,7 @@ class Tally:
         """A process has reported."""
         self._latest[key] = snapshot
         for hold in snapshot.holds:
-            self._holds[hold.limit].append(hold)
+            self._holds[hold.limit].add(hold)
 
     def ended(self, key: str) -> None:
         """A process has ended, in whatever way."""
@@ -87,7 +87,7 @@ class Tally:
         writes: Counter[str] = Counter()
         for snapshot in self._latest.values():
             writes.update(snapshot.writes)
-        return {name: limit_figures(self._holds[name], writes[name]) for name in self._slots}
+        return {name: self._holds[name].figures(writes[name]) for name in self._slots}
 
     def progress(self, phase: Phase) -> RunProgress:
         """The run at this moment."""

@@ -51,7 +51,8 @@ async def finalize(output: OutputStore, plan: Plan, policy: FailurePolicy, facts
         marked = await output.read(SUCCESS_FILE) is not None
         if stored is not None and stored.says_the_same(summary) and marked == summary.success:
             return stored
-        await output.delete(SUCCESS_FILE)
+        if marked:  # not otherwise: another process may be at the end of the same, and have written it just now
+            await output.delete(SUCCESS_FILE)
         await output.replace_file(ERRORS_FILE, errors)
         await output.replace(SUMMARY_FILE, summary.encoded())
         if summary.success:

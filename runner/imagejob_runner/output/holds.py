@@ -14,6 +14,10 @@ from imagejob_runner.output.report import VerifyReport
 from imagejob_runner.storage import OutputStore
 
 _DEFECT: Final = "please report it with this file as a defect of imagejob"
+_OVERLAP: Final = (
+    "a process that stands still for longer than the lease duration (SIGSTOP, a suspended or overloaded machine) is taken for dead, and "
+    "may yet finish its batch beside the next holder; if neither of these two stood still, please report it with this file as a defect"
+)
 
 
 class _Slot(NamedTuple):
@@ -63,7 +67,7 @@ def _check_slot(slot: _Slot, records: list[_Record], report: VerifyReport) -> No
                 record.line,
                 f"slot {slot.slot} of {slot.limit!r} on {slot.node}: {record.holder} held it from {record.start}, "
                 f"but {latest.holder} until {latest.end} ({latest.file}, line {latest.line})",
-                _DEFECT,
+                _OVERLAP,
             )
         if latest is None or record.end > latest.end:
             latest = record

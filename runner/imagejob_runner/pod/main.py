@@ -5,12 +5,14 @@ import asyncio
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from imagejob_api.pod import JOB_FILE, TERMINATION_FILE, Part, PodResult, RunnerExit
 from imagejob_runner.ending import leave
+from imagejob_runner.fetch.files import CACHE_VARIABLE
 from imagejob_runner.pod.context import Context
 from imagejob_runner.pod.environment import PodEnvironment
 from imagejob_runner.pod.exits import StoppedError, exit_of, message_of
@@ -38,6 +40,8 @@ def main() -> None:
     hold_signals()
     arguments = parser().parse_args()
     part = Part[arguments.part.upper()]
+    # The home of whoever runs this may be the image's, which is not to be written to.
+    os.environ.setdefault(CACHE_VARIABLE, str(Path(tempfile.gettempdir(), "imagejob")))
     if part is Part.WORK and prepare_environment(os.environ):
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  itself, once, with an allocator that suits inference
     set_up_logs(os.environ)
