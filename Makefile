@@ -44,9 +44,8 @@ bench: $(VENV)/dev.stamp ## Measure, on an otherwise idle machine; one of them: 
 	$(BIN)/python -m bench $(NAME)
 
 tools: $(VENV)/dev.stamp ## Build what the tests need besides Python into a cache outside of this folder: an S3 server, Kubernetes, Helm
-	@$(BIN)/python -m tests.tools.versitygw
 	@$(BIN)/python -m tests.cluster.components.build
-	@$(BIN)/python -m tests.cluster.tools helm kubeconform kwok
+	@$(BIN)/python -m tests.cluster.tools helm kubeconform kwok versitygw
 	@$(BIN)/python -m tests.tools.schemas
 
 clean: ## Remove results and caches

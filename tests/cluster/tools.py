@@ -1,4 +1,4 @@
-"""The programs that the test clusters use, at pinned versions, each built once into the cache.
+"""The programs that the tests use besides Python, at pinned versions, each built once into the cache.
 
 ``python -m tests.cluster.tools [NAME...]`` installs them (all, unless named) and prints where they are.
 """
@@ -13,7 +13,6 @@ from typing import Final
 from tests.cluster.cache import cached
 from tests.cluster.exceptions import UnavailableError
 from tests.cluster.golang import require_go, run_go
-from tests.tools import versitygw
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ HELM: Final = Tool("helm", "helm.sh/helm/v4/cmd/helm", "v4.3.1", go="1.26")
 KWOK: Final = Tool("kwok", "sigs.k8s.io/kwok/cmd/kwok", "v0.8.0", go="1.26")
 KUBECONFORM: Final = Tool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0", go="1.26")
 COREDNS: Final = Tool("coredns", "github.com/coredns/coredns", "v1.14.2", go="1.25")
-VERSITYGW: Final = Tool("versitygw", versitygw.MODULE.partition("@")[0], versitygw.VERSION, go="1.25")
+VERSITYGW: Final = Tool("versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0", go="1.25")
 
 TOOLS: Final = {tool.name: tool for tool in (KIND, HELM, KWOK, KUBECONFORM, COREDNS, VERSITYGW)}
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tools.versitygw import install
+from tests.cluster.tools import VERSITYGW
 
 _START_SECONDS = 30.0
 
@@ -33,9 +33,9 @@ def s3_server(folder: Path, bucket: str = "imagejob-test") -> Iterator[S3Server]
     """Starts a server whose buckets are folders below `folder`.
 
     Raises:
-        ToolMissingError: The server is not installed and cannot be built.
+        UnavailableError: The server is not installed and cannot be built.
     """
-    program = install()
+    program = VERSITYGW.install()
     (folder / bucket).mkdir(parents=True)
     port = _free_port()
     endpoint = f"http://127.0.0.1:{port}"

@@ -12,7 +12,6 @@ from tests.cluster.components.build import ETCD_VERSION, KUBERNETES_VERSION, NAM
 from tests.cluster.exceptions import UnavailableError
 from tests.cluster.golang import require_go
 from tests.cluster.tools import KIND, TOOLS
-from tests.tools import versitygw
 
 CHECKOUT = Path(__file__).parents[3]
 MODULE = CHECKOUT / "tests" / "cluster" / "components"
@@ -94,10 +93,6 @@ def test_a_tool_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 def test_tools_are_pinned(tool: tools.Tool) -> None:
     assert re.fullmatch(r"v\d+\.\d+\.\d+", tool.version)
-
-
-def test_the_s3_server_is_the_one_that_its_own_tests_build() -> None:
-    assert f"{TOOLS['versitygw'].package}@{TOOLS['versitygw'].version}" == versitygw.MODULE
 
 
 def test_the_parts_of_kubernetes_are_of_one_version() -> None:
