@@ -1,0 +1,104 @@
+"""What is there of each kind, by events and by lists.
+
+A watch tells of changes. It does not tell when all that was there at its start has been told of, and kopf's does not tell of what was
+deleted while it was down. So everything is listed once before anything is done, and again now and then.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from imagejob_operator.limits.facts import Json
+from imagejob_operator.limits.versions import Versions, version_of
+
+Key = TypeVar("Key")
+
+RELIST_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Objects(Generic[Key]):
+    """The objects of one kind, and what to do about each."""
+
+    versions: Versions[Key]
+    key: Callable[[Json], Key | None]
+    """Which one it is; None: none that is looked after."""
+    seen: Callable[[Key, Json], None]
+    """It is there, and looks so."""
+    gone: Callable[[Key], None]
+    """It is there no more."""
+    list: Callable[[], Awaitable[Sequence[Json]]]
+    """All there are, from the API server."""
+
+    def report(self, event_type: str | None, thing: Json) -> None:
+        """Take in what a watch, or the answer to a request, says."""
+        key = self.key(thing)
+        if key is None:
+            return
+        if event_type == "DELETED":
+            self.forget(key, version_of(thing))
+        elif self.versions.update(key, version_of(thing)):
+            self.seen(key, thing)
+
+    def forget(self, key: Key, version: int) -> None:
+        """It was deleted at, or after, this version."""
+        if self.versions.remove(key, version):
+            self.gone(key)
+
+    async def relist(self) -> None:
+        """Read all.
+
+        Raises:
+            ApiError: They cannot be read now.
+        """
+        before = self.versions.start_list()
+        self._take_in(before, await self.list())
+
+    def _take_in(self, before: Mapping[Key, int], things: Sequence[Json]) -> None:
+        found = {key: thing for thing in things if (key := self.key(thing)) is not None}
+        deleted, vanished = self.versions.end_list(before, found)
+        for key, thing in found.items():
+            if key not in deleted:
+                self.report(None, thing)
+        for key, version in vanished.items():
+            self.forget(key, version)
+
+
+class Lister:
+    """Lists all kinds at the start, and when that was long ago.
+
+    Args:
+        kinds: In the order in which to list them.
+        listed: Called after each time.
+        clock: Seconds that pass.
+    """
+
+    def __init__(
+        self, kinds: Sequence[Objects[str] | Objects[tuple[str, str]]], listed: Callable[[], None], clock: Callable[[], float]
+    ) -> None:
+        self._kinds = kinds
+        self._listed = listed
+        self._clock = clock
+        self._at: float | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def due_seconds(self) -> float:
+        """Time until the next list."""
+        return 0.0 if self._at is None else max(0.0, self._at + RELIST_SECONDS - self._clock())
+
+    async def first(self) -> None:
+        """List all, unless that has been done."""
+        if self._at is None:
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """List all, if it is time."""
+        async with self._lock:
+            if self.due_seconds > 0:
+                return
+            for kind in self._kinds:
+                await kind.relist()
+            self._at = self._clock()
+            self._listed()

@@ -1,0 +1,140 @@
+"""Which of the pods that Leases speak of are there.
+
+Pods with the label `imagejob.dev/member` are watched, and one that was seen running is taken to run until an event says otherwise. All
+others are asked for. Nobody is taken for gone because a watch or a cache says so: that may be late, and a pod of the same name may have
+been made since. Only the API server's answer to a question that was asked *after* the Lease was read says that whoever wrote the entry is
+gone.
+"""
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final, Protocol, TypeVar
+
+from imagejob_api.pod import LABEL_MEMBER
+from imagejob_operator.kubernetes import NotFoundError, RefusedError
+from imagejob_operator.kubernetes.kinds import POD, Kind
+from imagejob_operator.limits.facts import Json
+from nodelease.state import Holder, LeaseState, Waiter
+
+HOLDER_SECONDS: Final = 5.0
+"""A pod that is not watched and holds a slot is asked for this often: expiry waits six times as long."""
+WAITER_SECONDS: Final = 60.0
+"""One that waits only blocks others once it is granted a slot."""
+MOST_AT_ONCE: Final = 32
+"""Pods asked for in one go; the rest of a long list comes a second later."""
+REST_SECONDS: Final = 1.0
+_REMEMBERED: Final = 4096
+_FINISHED: Final = frozenset({"Succeeded", "Failed"})
+_POD: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""A pod's name comes from an annotation that pods write, and goes into a URL."""
+
+
+Value = TypeVar("Value")
+Clock = Callable[[], float]
+"""Seconds that pass."""
+
+
+class Reader(Protocol):
+    """Reads objects."""
+
+    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
+        """One object."""
+
+
+def pod_name(pod: Json) -> str:
+    """`namespace/name`, as in a Lease's entries."""
+    metadata = pod["metadata"]
+    return f"{metadata['namespace']}/{metadata['name']}"
+
+
+def runs(pod: Json) -> bool:
+    """Whether it has not finished."""
+    return (pod.get("status") or {}).get("phase") not in _FINISHED
+
+
+class PodPresence:
+    """Knows the pods that are there.
+
+    Args:
+        api: Where to ask.
+        namespaces: Where pods are watched; empty: everywhere.
+        clock: Seconds that pass.
+    """
+
+    def __init__(self, api: Reader, namespaces: Collection[str], clock: Clock) -> None:
+        self.running: set[str] = set()
+        """Watched pods that were seen running."""
+        self._api = api
+        self._namespaces = frozenset(namespaces)
+        self._clock = clock
+        self._asked: OrderedDict[str, float] = OrderedDict()
+        self._ended: OrderedDict[str, int] = OrderedDict()
+        self._events = 0
+
+    def note(self, pod: str, *, running: bool) -> None:
+        """An event says that a watched pod runs, or does not any more."""
+        if running:
+            self.running.add(pod)
+            return
+        self.running.discard(pod)
+        self._events += 1
+        _remember(self._ended, pod, self._events)
+
+    def doubtful(self, state: LeaseState) -> bool:
+        """Whether there are entries whose pods are not known to run."""
+        return any(entry.pod not in self.running for entry in _entries(state))
+
+    async def gone(self, state: LeaseState) -> tuple[set[str], float | None]:
+        """Ask for the pods of a Lease that are not known to run.
+
+        Returns:
+            The ids of the entries whose pods are gone or finished, and after how many seconds to ask again.
+
+        Raises:
+            ApiError: The API server cannot say.
+        """
+        due = {pod: self._due(entry) for entry in _entries(state) if (pod := entry.pod) not in self.running and _POD.fullmatch(pod)}
+        now = self._clock()
+        ask = [pod for pod, at in due.items() if at <= now]
+        answers = await asyncio.gather(*map(self._is_gone, ask[:MOST_AT_ONCE]))
+        gone = {pod for pod, answer in zip(ask, answers, strict=False) if answer}
+        left = [self._due(entry) - now for entry in _entries(state) if entry.pod in due and entry.pod not in gone | self.running]
+        again = max(REST_SECONDS, min(left)) if left else None
+        return {entry.id for entry in _entries(state) if entry.pod in gone}, again
+
+    def _due(self, entry: Holder | Waiter) -> float:
+        asked = self._asked.get(entry.pod)
+        return 0.0 if asked is None else asked + (HOLDER_SECONDS if isinstance(entry, Holder) else WAITER_SECONDS)
+
+    async def _is_gone(self, pod: str) -> bool:
+        namespace, name = pod.split("/")
+        events = self._events
+        try:
+            found = await self._api.get(POD, name, namespace)
+        except NotFoundError:
+            return True
+        except RefusedError:
+            _remember(self._asked, pod, self._clock())  # in a namespace that is none of this operator's business
+            return False
+        if not runs(found):
+            return True
+        member = (found["metadata"].get("labels") or {}).get(LABEL_MEMBER) == "true"
+        if not member or (self._namespaces and namespace not in self._namespaces):
+            _remember(self._asked, pod, self._clock())
+        elif self._ended.get(pod, 0) <= events:  # else its end was told while the answer was on its way
+            self.running.add(pod)
+        return False
+
+
+def _remember(memory: OrderedDict[str, Value], pod: str, value: Value) -> None:
+    memory[pod] = value
+    memory.move_to_end(pod)
+    if len(memory) > _REMEMBERED:
+        memory.popitem(last=False)
+
+
+def _entries(state: LeaseState) -> Iterator[Holder | Waiter]:
+    yield from state.holders
+    yield from state.queue
