@@ -1,4 +1,4 @@
-"""The project's own images, built for the test cluster: on CPUs, with what the demo needs."""
+"""The project's own images, built for the test cluster: the runner on CPUs, with what the demo needs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +8,12 @@ from tests.cluster import base_images
 from tests.cluster.engine import Engine
 from tests.cluster.recipes import Recipe, ensure_image
 
-NAMES: Final = ("runner",)
+NAMES: Final = ("runner", "operator")
 """The targets of the Dockerfile."""
 
 _CHECKOUT: Final = Path(__file__).parents[2]
+_NOT_IN: Final = {"runner": ("operator/",), "operator": ("runner/", "cli/")}
+"""Packages without which an image is made, so that a change in them does not make it anew."""
 
 
 def ensure(engine: Engine, name: str) -> str:
@@ -21,8 +23,11 @@ def ensure(engine: Engine, name: str) -> str:
         engine: Where the image is to be.
         name: One of `NAMES`.
     """
-    arguments = {"RUNNER_BASE": base_images.torch(engine), "EXTRAS": "demo"}
-    return ensure_image(engine, Recipe(name, _CHECKOUT / "Dockerfile", name, arguments, sources(_CHECKOUT)))
+    arguments = {"OPERATOR_BASE": base_images.python(engine)}
+    if name == "runner":
+        arguments |= {"RUNNER_BASE": base_images.torch(engine), "EXTRAS": "demo"}
+    files = {path: file for path, file in sources(_CHECKOUT).items() if not path.startswith(_NOT_IN[name])}
+    return ensure_image(engine, Recipe(name, _CHECKOUT / "Dockerfile", name, arguments, files))
 
 
 def sources(checkout: Path) -> Mapping[str, Path]:
