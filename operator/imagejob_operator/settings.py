@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final
 
+from imagejob_api.nodelimit import NodeLimit
+from imagejob_operator.default_limit import parse_default_limit
+
 PREFIX: Final = "IMAGEJOB_OPERATOR_"
 
 
@@ -72,6 +75,9 @@ class Settings:
     namespace: str = _setting("imagejob-system", "the operator's own namespace, where the Leases are")
     watch_namespaces: tuple[str, ...] = _setting((), "namespaces whose ImageJobs are run, separated by commas; all unless set", _names)
     manage_limits: bool = _setting(True, "whether NodeLimits become Leases; false where an operator with rights to Nodes does it", _flag)
+    default_limit: NodeLimit | None = _setting(  # noqa: RUF009  as the others; that a field is made is hidden by this one's type
+        None, "NodeLimit to make at the start, with its name and spec as JSON; none unless set", parse_default_limit
+    )
 
     runner_image: str = _setting("imagejob-runner:latest", "image of pods whose template names none")
     runner_image_pull_policy: str | None = _setting(None, "imagePullPolicy of that image; Kubernetes' own default unless set", _pull_policy)

@@ -46,6 +46,9 @@ def test_an_empty_variable_is_unset() -> None:
         ("manage_limits", "yes"),
         ("runner_image_pull_policy", "Sometimes"),
         ("log_level", "LOUD"),
+        ("default_limit", "gpu"),
+        ("default_limit", '{"slots": 2}'),
+        ("default_limit", '{"name": "gpu", "spec": {"slots": 2, "slotsPerDevice": 1}}'),
     ],
 )
 def test_what_cannot_be_meant_is_named(name: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
