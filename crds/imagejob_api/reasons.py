@@ -90,7 +90,7 @@ class Reason(StrEnum):
     IMAGE_PULL_FAILED = "ImagePullFailed", "The pods' image cannot be pulled."
     CONTAINER_CONFIG_ERROR = (
         "ContainerConfigError",
-        "The pods' container cannot be made: a Secret or ConfigMap, or a key in it, is missing.",
+        "The pods' container cannot be made: a Secret, a ConfigMap or a key in it is missing.",
     )
     CONTAINER_START_FAILED = "ContainerStartFailed", "The pods' container does not start."
     VOLUME_UNAVAILABLE = "VolumeUnavailable", "A volume of the pods cannot be mounted."

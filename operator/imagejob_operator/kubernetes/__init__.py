@@ -1,7 +1,7 @@
 """The API server as the operator uses it: plain dicts in and out, timeouts, repetition, and errors by what to do about them."""
 
 from imagejob_operator.kubernetes.api import Json, KubernetesApi
-from imagejob_operator.kubernetes.connection import connect
+from imagejob_operator.kubernetes.connection import Connection, connect
 from imagejob_operator.kubernetes.exceptions import (
     ApiError,
     ApiUnavailableError,
@@ -15,6 +15,7 @@ __all__ = [
     "ApiError",
     "ApiUnavailableError",
     "ConflictError",
+    "Connection",
     "ExistsError",
     "Json",
     "KubernetesApi",

@@ -5,6 +5,7 @@ read. So an answer that got lost does no harm, and no answer, 429 and 5xx are tr
 """
 
 import asyncio
+import builtins
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any, Final, Literal, Protocol
 
 import aiohttp
 
-from imagejob_operator.kubernetes.exceptions import ApiError, ApiUnavailableError, error_of
+from imagejob_operator.kubernetes.exceptions import ApiError, ApiUnavailableError, NotFoundError, error_of
 from imagejob_operator.kubernetes.kinds import Kind
 
 Json = dict[str, Any]
@@ -70,15 +71,29 @@ class KubernetesApi:
 
     async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "", field_selector: str = "") -> list[Json]:
         """All objects of a kind, or those that match; of all namespaces unless one is named."""
+        return (await self.list_with_version(kind, namespace, label_selector=label_selector, field_selector=field_selector))[0]
+
+    async def list_with_version(
+        self, kind: Kind, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
+    ) -> tuple[builtins.list[Json], str]:
+        """As `list`, with the version from which a watch goes on."""
         query = {"limit": str(_PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
-        found: list[Json] = []
+        found: builtins.list[Json] = []
         while True:
             page = await self._request("GET", kind.path(namespace), query=query)
             found += ({"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"])
             token = page["metadata"].get("continue")
             if not token:
-                return found
+                return found, page["metadata"]["resourceVersion"]
             query["continue"] = token
+
+    async def served_kinds(self, group: str, version: str) -> set[str]:
+        """Plurals of the kinds that the API server serves in a group."""
+        try:
+            found = await self._request("GET", f"/apis/{group}/{version}")
+        except NotFoundError:
+            return set()
+        return {resource["name"] for resource in found["resources"]}
 
     async def create(self, kind: Kind, new: Json) -> Json:
         """Creates an object, in the namespace that it names; returns it as it was stored."""
@@ -105,18 +120,24 @@ class KubernetesApi:
         uid: str | None = None,
         propagation: Propagation = "Background",
         grace_seconds: int | None = None,
-    ) -> None:
-        """Deletes an object; what is gone already, or is another one than `uid`, is left as it is."""
+    ) -> Json | None:
+        """Deletes an object; what is gone already, or is another one than `uid`, is left as it is.
+
+        Returns:
+            The object, if it is still there until something has been done first; else None.
+        """
         options: Json = {"propagationPolicy": propagation}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         try:
-            await self._request("DELETE", kind.path(namespace, name), body=options)
+            answer = await self._request("DELETE", kind.path(namespace, name), body=options)
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
+            return None
+        return answer if answer.get("kind") == kind.kind and "deletionTimestamp" in answer["metadata"] else None
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -136,7 +157,7 @@ class KubernetesApi:
             else:
                 if status < 300:  # noqa: PLR2004  2xx
                     return _decoded(answer)
-                failure = _failure(status, answer)
+                failure = failure_of(status, answer)
                 wait = max(wait, min(LONGEST_WAIT_SECONDS, _seconds(headers.get("Retry-After", ""))))
             if not isinstance(failure, ApiUnavailableError) or attempt == ATTEMPTS - 1:
                 raise failure
@@ -149,7 +170,8 @@ def _decoded(answer: bytes) -> Json:
     return content
 
 
-def _failure(status: int, answer: bytes) -> ApiError:
+def failure_of(status: int, answer: bytes) -> ApiError:
+    """The error that stands for an answer that is not 2xx, from its body."""
     try:
         said = _decoded(answer)
         return error_of(status, str(said.get("reason", "")), str(said.get("message", "")) or f"HTTP status {status}")

@@ -1,20 +1,37 @@
 """The connection to the API server: in a pod with its service account, elsewhere as kubectl would."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
 from kubernetes.aio import client, config
 
-from imagejob_operator.kubernetes.api import Json, KubernetesApi
+from imagejob_operator.kubernetes.api import Json, KubernetesApi, failure_of
+from imagejob_operator.kubernetes.watching import Stream
 
 _untyped: Any = config
 _AUTHENTICATION: Final = ["BearerToken"]
 _POOL: Final = 32
+_CONNECT_SECONDS: Final = 10.0
+_OK: Final = 200
 
 
-async def connect(user_agent: str = "imagejob-operator") -> KubernetesApi:
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What a connection is used by."""
+
+    api: KubernetesApi
+    stream: Stream
+    """For watches."""
+
+
+async def connect(user_agent: str = "imagejob-operator", asked: Callable[[str, str], None] = lambda _method, _path: None) -> Connection:
     """Opens a connection; the service account's token is read anew as it is renewed.
+
+    Args:
+        user_agent: Who the API server's log says it was.
+        asked: Told of each request: method and path.
 
     Raises:
         kubernetes.aio.config.ConfigException: There is neither a service account nor a usable kubeconfig.
@@ -29,14 +46,29 @@ async def connect(user_agent: str = "imagejob-operator") -> KubernetesApi:
     connection: Any = client.ApiClient(configuration)
     connection.user_agent = user_agent
 
-    async def send(
-        method: str, path: str, query: Mapping[str, str], body: Json | None, content_type: str, timeout_seconds: float
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    async def request(
+        method: str, path: str, query: Mapping[str, str], body: Json | None, content_type: str, limits: aiohttp.ClientTimeout
+    ) -> Any:  # noqa: ANN401  the client's own type is untyped
+        asked(method, path)
         headers = {"Accept": "application/json", "Content-Type": content_type}
         serialized = await connection.param_serialize(
             method, path, query_params=list(query.items()), header_params=headers, body=body, auth_settings=_AUTHENTICATION
         )
-        response = await connection.call_api(*serialized, _request_timeout=aiohttp.ClientTimeout(total=timeout_seconds))
-        return response.status, response.headers, await response.read()
+        return await connection.call_api(*serialized, _request_timeout=limits)
 
-    return KubernetesApi(send, close=connection.close)
+    async def send(
+        method: str, path: str, query: Mapping[str, str], body: Json | None, content_type: str, timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        answer = await request(method, path, query, body, content_type, aiohttp.ClientTimeout(total=timeout_seconds))
+        return answer.status, answer.headers, await answer.read()
+
+    async def stream(path: str, query: Mapping[str, str], silent_seconds: float) -> AsyncIterator[bytes]:
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silent_seconds)
+        answer = await request("GET", path, query, None, "application/json", limits)
+        async with answer.response as response:
+            if response.status != _OK:
+                raise failure_of(response.status, await response.read())
+            async for line in response.content:
+                yield line
+
+    return Connection(KubernetesApi(send, close=connection.close), stream)

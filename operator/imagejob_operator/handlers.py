@@ -1,0 +1,65 @@
+"""What kopf is told to watch. Every handler does the same: it hands the event on, and a reconcile follows from the queue.
+
+Only `on.event` is used: it writes no annotation, sets no finalizer and never waits. So `kubectl delete` does not depend on the operator.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import kopf
+
+from imagejob_operator.caches import JOBS_SELECTOR, PODS_SELECTOR
+from imagejob_operator.kubernetes import Json
+from imagejob_operator.kubernetes.kinds import JOB, POD, Kind
+
+Report = Callable[[str | None, Json], None]
+
+WATCH_SECONDS: Final = 600
+"""The API server ends a watch after this time, and kopf begins another where it ended."""
+_CLIENT_SECONDS: Final = 660
+_CONNECT_SECONDS: Final = 10
+_REQUEST_SECONDS: Final = 60
+_PAGE: Final = 500
+_EXIT_SECONDS: Final = 30
+
+
+def registry(reports: Mapping[Kind, Report]) -> kopf.OperatorRegistry:
+    """The handlers.
+
+    Args:
+        reports: The kinds to watch, and where their events go.
+    """
+    handlers = kopf.OperatorRegistry()
+    kopf.on.login(registry=handlers)(_login)
+    for kind, report in reports.items():
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=handlers, id=kind.plural)(_handler(report))
+    return handlers
+
+
+def settings() -> kopf.OperatorSettings:
+    """Settings of kopf: alone, silent, with watches that cannot fall asleep, and only what is ours from the server."""
+    chosen = kopf.OperatorSettings()
+    chosen.peering.standalone = True
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True  # the kinds are there before kopf starts; looking for more takes rights to all CRDs
+    chosen.watching.server_timeout = WATCH_SECONDS
+    chosen.watching.client_timeout = _CLIENT_SECONDS
+    chosen.watching.connect_timeout = _CONNECT_SECONDS
+    chosen.watching.chunk_size = _PAGE
+    chosen.watching.label_selectors[JOB.group, JOB.version, JOB.plural] = JOBS_SELECTOR
+    chosen.watching.label_selectors[POD.group, POD.version, POD.plural] = PODS_SELECTOR
+    chosen.networking.request_timeout = _REQUEST_SECONDS
+    chosen.process.ultimate_exiting_timeout = _EXIT_SECONDS
+    return chosen
+
+
+def _handler(report: Report) -> Callable[..., Any]:
+    async def handle(event: Mapping[str, Any], **_: object) -> None:
+        report(event["type"], dict(event["object"]))
+
+    return handle
+
+
+def _login(**arguments: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401  kopf's
+    """A pod's service account, or what kubectl uses."""
+    return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)

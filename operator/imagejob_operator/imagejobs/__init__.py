@@ -1,0 +1,1 @@
+"""What happens to an ImageJob: a pure planner says what to do, and the controller does it."""

@@ -1,0 +1,188 @@
+"""One reconcile of an ImageJob: look at what is there, plan, do it, write the status once."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from imagejob_api.pod import JobFile, PodImages
+from imagejob_api.reasons import ConditionType
+from imagejob_operator.caches import Caches, named_pipeline
+from imagejob_operator.imagejobs import planner
+from imagejob_operator.imagejobs.actions import EnsureFile, Inquiry, Plan
+from imagejob_operator.imagejobs.counting import newest_reports
+from imagejob_operator.imagejobs.executor import LEFTOVER_SECONDS, Executor, HinderedError, LeftoverError
+from imagejob_operator.imagejobs.inquiries import inquire
+from imagejob_operator.imagejobs.observed import Hindrance, Observed
+from imagejob_operator.imagejobs.pod_view import PodView
+from imagejob_operator.imagejobs.posting import post
+from imagejob_operator.imagejobs.situation import holds, read_status
+from imagejob_operator.imagejobs.stalled import ASK_AGAIN_SECONDS
+from imagejob_operator.imagejobs.status import as_json, only_numbers, status_patch
+from imagejob_operator.kubernetes import ConflictError, Json, KubernetesApi, NotFoundError
+from imagejob_operator.kubernetes.kinds import IMAGE_JOB
+from imagejob_operator.limits.view import LimitFacts
+from imagejob_operator.objects.naming import belongs_to
+from imagejob_operator.settings import Settings
+from imagejob_operator.work_queue import Key
+
+KIND: Final = IMAGE_JOB.kind
+_AT_ONCE: Final = 0.0
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is kept of an ImageJob between reconciles. All of it can be lost."""
+
+    uid: str
+    file_read: bool = False
+    stored: JobFile | None = None
+    reports: Mapping[int, PodImages] = field(default_factory=dict)
+    written_at: float | None = None
+    asked: Inquiry | None = None
+    asked_at: float = 0.0
+    complaint: Hindrance | None = None
+    refused: Hindrance | None = None
+    refused_at: float = 0.0
+    refused_generation: int = 0
+
+
+class ImageJobController:
+    """Reconciles ImageJobs.
+
+    Args:
+        api: The API server.
+        caches: What there is.
+        settings: The operator's settings.
+        limits: What is known of a limit; None where this operator does not know of limits.
+        lost_nodes: The nodes that do not answer.
+        utc: The time of day.
+        clock: Seconds that pass.
+    """
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        caches: Caches,
+        settings: Settings,
+        *,
+        limits: Callable[[str], LimitFacts | None] | None,
+        lost_nodes: Callable[[], frozenset[str]] = frozenset,
+        utc: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._caches = caches
+        self._settings = settings
+        self._limits = limits
+        self._lost_nodes = lost_nodes
+        self._utc = utc
+        self._clock = clock
+        self._executor = Executor(api, caches, settings)
+        self._memories: dict[Key, _Memory] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make the world of ``("ImageJob", namespace, name)`` as it should be; returns after how many seconds to look again.
+
+        Raises:
+            ApiError: Something could not be done; the same key is to be reconciled again.
+        """
+        _, namespace, name = key
+        job = self._caches.image_jobs.get(namespace, name)
+        if job is None:
+            self._memories.pop(key, None)
+            return None
+        memory = self._remember(key, job["metadata"]["uid"])
+        seen = await self._observe(job, memory)
+        made = planner.plan(seen)
+        if made.inquiry is not None:
+            seen = replace(seen, complaint=await self._answer(namespace, made.inquiry, memory))
+            made = planner.plan(seen)
+        try:
+            for action in made.actions:
+                await self._executor.do(job, action)
+                if isinstance(action, EnsureFile):
+                    memory.stored, memory.file_read = action.file, True
+        except HinderedError as error:
+            memory.refused, memory.refused_at = error.hindrance, self._clock()
+            memory.refused_generation = job["metadata"].get("generation", 0)
+            made = planner.plan(replace(seen, refused=error.hindrance))
+        except LeftoverError:
+            return LEFTOVER_SECONDS
+        return await self._tell(job, made, memory)
+
+    def _remember(self, key: Key, uid: str) -> _Memory:
+        memory = self._memories.get(key)
+        if memory is None or memory.uid != uid:
+            memory = self._memories[key] = _Memory(uid)
+        return memory
+
+    async def _observe(self, job: Json, memory: _Memory) -> Observed:
+        metadata = job["metadata"]
+        namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
+        jobs = [child for child in self._caches.jobs.of_job(namespace, name) if belongs_to(child, uid)]
+        owners = {child["metadata"]["uid"] for child in jobs}
+        # A pod whose Job is gone, and which is on its way out itself, still has slots and something to say.
+        pods = [pod for pod in self._caches.pods.of_job(namespace, name) if _owned_by(pod, owners) or not jobs]
+        status = read_status(job)
+        if not memory.file_read and (jobs or status.start_time is not None) and not holds(status, ConditionType.FINISHED):
+            memory.stored, memory.file_read = await self._executor.read_file(job), True
+        memory.reports = newest_reports([view for view in map(PodView.of, pods) if view is not None], memory.reports)
+        held_back = memory.refused_generation == metadata.get("generation", 0) and (
+            self._clock() - memory.refused_at < planner.REFUSED_AGAIN_SECONDS
+        )
+        return Observed(
+            job=job,
+            now=self._utc(),
+            settings=self._settings,
+            pipeline=self._caches.pipelines.get(namespace, named_pipeline(job)),
+            stored=memory.stored,
+            jobs=jobs,
+            pods=pods,
+            reports=memory.reports,
+            limits=self._limits,
+            lost_nodes=self._lost_nodes(),
+            access_ready=self._executor.access_ready(namespace),
+            refused=memory.refused if held_back else None,
+        )
+
+    async def _answer(self, namespace: str, inquiry: Inquiry, memory: _Memory) -> Hindrance | None:
+        """What Events say, asked for only now and then."""
+        stale = self._clock() - memory.asked_at >= ASK_AGAIN_SECONDS
+        if memory.asked != inquiry or stale:
+            memory.complaint = await inquire(self._api, namespace, inquiry)
+            memory.asked, memory.asked_at = inquiry, self._clock()
+        return memory.complaint
+
+    async def _tell(self, job: Json, made: Plan, memory: _Memory) -> float | None:
+        """Writes the status, if there is something new in it, and it is time to say so."""
+        if made.status is None:
+            return made.again_after
+        before, after = job.get("status") or {}, as_json(made.status)
+        patch = status_patch(before, after)
+        if not patch:
+            return made.again_after
+        if only_numbers(before, after) and memory.written_at is not None:
+            left = memory.written_at + self._settings.status_seconds - self._clock()
+            if left > 0:
+                return min(left, made.again_after if made.again_after is not None else left)
+        metadata = job["metadata"]
+        for notice in made.notices:
+            await post(self._api, job, notice, self._utc())
+        body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": patch}
+        try:
+            written = await self._api.patch(IMAGE_JOB, metadata["name"], metadata["namespace"], body, subresource="status")
+        except ConflictError:
+            # Somebody has changed it meanwhile: look at what it is now.
+            self._caches.image_jobs.report("MODIFIED", await self._api.get(IMAGE_JOB, metadata["name"], metadata["namespace"]))
+            return _AT_ONCE
+        except NotFoundError:
+            return None
+        memory.written_at = self._clock()
+        self._caches.image_jobs.report("MODIFIED", written)
+        return made.again_after
+
+
+def _owned_by(pod: Json, owners: set[str]) -> bool:
+    return any(reference.get("uid") in owners for reference in pod["metadata"].get("ownerReferences") or ())

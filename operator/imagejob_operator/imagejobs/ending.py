@@ -1,0 +1,212 @@
+"""How a job ends: by its work, by a failure that no attempt helps, or because it is to stop."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from imagejob_api.failure import too_many_failures
+from imagejob_api.imagejob import ImageCounts
+from imagejob_api.pod import Part, RunnerExit, SummaryReport
+from imagejob_api.reasons import Reason
+from imagejob_operator.imagejobs.counting import done
+from imagejob_operator.imagejobs.job_view import JobView, Stop
+from imagejob_operator.imagejobs.pod_view import PodView
+from imagejob_operator.imagejobs.situation import Situation
+
+LAST_WORDS_SECONDS: Final = 5.0
+
+_GO_ON: Final = "What is done is in the output; another ImageJob with the same output goes on from there."
+_REASONS: Final = {
+    RunnerExit.INVALID_JOB: Reason.INVALID_JOB,
+    RunnerExit.INVALID_SOURCE: Reason.INVALID_SOURCE,
+    RunnerExit.MODEL_REFUSED: Reason.MODEL_REFUSED,
+    RunnerExit.OUTPUT_REFUSED: Reason.OUTPUT_REFUSED,
+    RunnerExit.STORAGE: Reason.STORAGE_UNREACHABLE,
+    RunnerExit.DEVICE: Reason.DEVICE_FAILED,
+}
+_OUT_OF_MEMORY: Final = "OOMKilled"
+_EVICTED: Final = "Evicted"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a job."""
+
+    finished: Reason
+    """Reason of the condition Finished."""
+    cause: Reason
+    """Reason of the condition Complete or Failed."""
+    message: str
+    counts: ImageCounts | None = None
+    """What the summary says."""
+
+
+def last_words_after(now: Situation) -> float | None:
+    """Seconds until the last reports of a Job that has just ended must be in; None if there is nothing to wait for.
+
+    Jobs and pods are watched separately, so that a Job may be seen to end before its pods are.
+    """
+    for part in Part:
+        job = now.jobs.get(part)
+        if job is None or not job.ended or job.ended_at is None or _has_spoken(now, job):
+            continue
+        left = (job.ended_at + timedelta(seconds=LAST_WORDS_SECONDS) - now.seen.now).total_seconds()
+        if left > 0:
+            return left
+    return None
+
+
+def _has_spoken(now: Situation, job: JobView) -> bool:
+    """Whether a pod of a Job has told what a Job that ended like this is expected to tell."""
+    if job.failure is not None:
+        return any(pod.phase == "Failed" for pod in now.pods if pod.part is job.part)
+    return now.plan_report is not None if job.part is Part.PLAN else now.summary is not None
+
+
+def outcome(now: Situation) -> Outcome | None:
+    """The end that the Jobs have come to; None while there is work left, or while their pods may still have something to say."""
+    if last_words_after(now) is not None:
+        return None
+    failed = next((job for job in now.jobs.values() if job.failure is not None), None)
+    if failed is not None:
+        return _failed(now, failed)
+    plan, work, finish = (now.jobs.get(part) for part in Part)
+    if work is not None and work.complete and now.summary is not None:
+        return _judged(now.summary)
+    if finish is not None and finish.complete:
+        return _counted(now)
+    mute = [pod for pod in now.pods if pod.part is Part.PLAN and pod.phase == "Succeeded"]
+    if plan is not None and plan.complete and not now.shards and mute:
+        return Outcome(Reason.FAILED, Reason.CRASHED, "The plan's pod has left no report; its image may be of another version.")
+    return None
+
+
+def stop(now: Situation) -> Stop | None:
+    """Why the job is to end before its work is done; None if it is not."""
+    decided = next((job.stop for job in now.jobs.values() if job.stop is not None), None)
+    if decided is not None:
+        return decided
+    if now.spec.cancel:
+        return Stop(Reason.CANCELLED, f"Cancelled by spec.cancel. {_GO_ON}")
+    overdue = _deadline_exceeded(now)
+    if overdue is not None:
+        return overdue
+    why = too_many_failures(now.spec.failure_policy, now.counts.failed, done(now.counts))
+    return Stop(Reason.TOO_MANY_FAILURES, f"{why} {_GO_ON}") if why is not None else None
+
+
+def deadline(now: Situation) -> datetime | None:
+    """The next moment at which a deadline may end the job.
+
+    As with a Job of Kubernetes, time while the job is suspended does not count, and a job that is resumed has all its time again.
+    """
+    if now.spec.suspend:
+        return None
+    ends = []
+    if now.spec.active_deadline_seconds is not None and now.started is not None:
+        ends.append(max(now.started, now.resumed or now.started) + timedelta(seconds=now.spec.active_deadline_seconds))
+    start_end = _start_deadline(now)
+    if start_end is not None:
+        ends.append(start_end)
+    return min(ends, default=None)
+
+
+def stopped(why: Stop) -> Outcome:
+    """The end of a job that has stopped."""
+    return Outcome(Reason.CANCELLED if why.reason is Reason.CANCELLED else Reason.FAILED, why.reason, why.message)
+
+
+def _deadline_exceeded(now: Situation) -> Stop | None:
+    moment, start_end = deadline(now), _start_deadline(now)
+    if moment is None or now.seen.now < moment:
+        return None
+    if moment == start_end:
+        seconds = now.spec.start_deadline_seconds
+        return Stop(Reason.START_DEADLINE_EXCEEDED, f"No pod has started within startDeadlineSeconds, {seconds} s.")
+    seconds = now.spec.active_deadline_seconds
+    return Stop(Reason.DEADLINE_EXCEEDED, f"activeDeadlineSeconds, {seconds} s, have passed. {_GO_ON}")
+
+
+def _start_deadline(now: Situation) -> datetime | None:
+    if now.spec.start_deadline_seconds is None or now.has_run or now.created is None:
+        return None
+    return max(now.created, now.resumed or now.created) + timedelta(seconds=now.spec.start_deadline_seconds)
+
+
+def _judged(summary: SummaryReport) -> Outcome:
+    counts = ImageCounts(total=summary.total, succeeded=summary.succeeded, failed=summary.failed, skipped=summary.skipped)
+    missing = summary.total - done(counts)
+    part = f"{summary.failed} of {summary.total} images failed"
+    if missing:
+        message = f"{missing} of {summary.total} images have no row, though all shards are done. Please report it, and run again."
+        return Outcome(Reason.FAILED, Reason.INCOMPLETE, message, counts)
+    if not summary.within_policy:
+        message = f"{part}, more than failurePolicy allows. All rows are in the output; errors.jsonl lists the failed ones."
+        return Outcome(Reason.FAILED, Reason.TOO_MANY_FAILURES, message, counts)
+    if summary.failed:
+        message = f"{part}, which failurePolicy allows; errors.jsonl lists them."
+        return Outcome(Reason.PARTIALLY_SUCCEEDED, Reason.PARTIALLY_SUCCEEDED, message, counts)
+    return Outcome(Reason.SUCCEEDED, Reason.SUCCEEDED, f"All {summary.total} images have a row.", counts)
+
+
+def _counted(now: Situation) -> Outcome:
+    """The end of a job whose summary no pod has told of: the output has it, and the pods' own counts have to do here."""
+    reason = Reason.PARTIALLY_SUCCEEDED if now.counts.failed else Reason.SUCCEEDED
+    return Outcome(
+        reason, reason, "All shards are done. The numbers are the pods' last ones; summary.json in the output has the final ones."
+    )
+
+
+def _failed(now: Situation, job: JobView) -> Outcome:
+    reason, message = _cause([pod for pod in now.pods if pod.part is job.part], job)
+    given_up = f"{job.failed_indexes} of {job.completions} shards were given up. " if job.failed_indexes and not _permanent(reason) else ""
+    return Outcome(Reason.FAILED, reason, f"{given_up}{message}")
+
+
+def _permanent(reason: Reason) -> bool:
+    return any(code.permanent and _REASONS.get(code) is reason for code in RunnerExit)
+
+
+def _cause(pods: Iterable[PodView], job: JobView) -> tuple[Reason, str]:
+    """What most of the failed pods died of, in the words of the last one; what no attempt can help goes first."""
+    failed = [pod for pod in pods if pod.phase == "Failed" and pod.exit_code != RunnerExit.STOPPED]
+    if not failed:
+        said = job.failure[1] if job.failure is not None else ""
+        return _from_message(said), said or "The pods failed, and are gone."
+    causes = [(_reason(pod), pod) for pod in failed]
+    permanent = [each for each in causes if _permanent(each[0])]
+    common = Counter(reason for reason, _ in causes).most_common(1)[0][0]
+    reason, pod = permanent[-1] if permanent else [each for each in causes if each[0] is common][-1]
+    return reason, _words(reason, pod)
+
+
+def _reason(pod: PodView) -> Reason:
+    if pod.exit_reason == _OUT_OF_MEMORY:
+        return Reason.OUT_OF_MEMORY
+    if pod.status_reason == _EVICTED:
+        return Reason.EVICTED
+    try:
+        return _REASONS.get(RunnerExit(pod.exit_code), Reason.CRASHED) if pod.exit_code is not None else Reason.CRASHED
+    except ValueError:
+        return Reason.CRASHED
+
+
+def _from_message(text: str) -> Reason:
+    """The reason in a Job's message such as "... failed with exit code 12 matching FailJob rule at index 2", if its pods are gone."""
+    for code in RunnerExit:
+        if code.permanent and f"exit code {int(code)} " in text:
+            return _REASONS[code]
+    return Reason.CRASHED
+
+
+def _words(reason: Reason, pod: PodView) -> str:
+    place = f" (pod {pod.name} on {pod.node})" if pod.node else f" (pod {pod.name})"
+    if pod.result is not None and pod.result.error is not None:
+        return f"{pod.result.error.message}{place}"
+    if reason is Reason.OUT_OF_MEMORY:
+        return f"The container was killed because it used more memory than it may{place}. Give template.resources.limits.memory more."
+    ended = f"ended with exit code {pod.exit_code}" if pod.exit_code is not None else "failed"
+    why = f": {pod.exit_reason or pod.status_reason}" if pod.exit_reason or pod.status_reason else ""
+    return f"The container {ended}{why}{place}. kubectl logs {pod.name} may say more."

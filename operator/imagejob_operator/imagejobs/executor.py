@@ -1,0 +1,156 @@
+"""Does what a plan asks for. Everything may have been done already, by this process or by one before it."""
+
+from typing import Final
+
+from imagejob_api.pod import JobFile
+from imagejob_api.reasons import Reason
+from imagejob_operator.caches import Caches
+from imagejob_operator.imagejobs.actions import (
+    Action,
+    CreateJob,
+    DeleteImageJob,
+    DeleteJob,
+    DeletePod,
+    EnsureAccess,
+    EnsureFile,
+    PatchJob,
+)
+from imagejob_operator.imagejobs.observed import Hindrance
+from imagejob_operator.kubernetes import ExistsError, Json, KubernetesApi, NotFoundError, RefusedError
+from imagejob_operator.kubernetes.api import Propagation
+from imagejob_operator.kubernetes.kinds import CONFIG_MAP, IMAGE_JOB, JOB, POD, Kind
+from imagejob_operator.objects.access import access_objects
+from imagejob_operator.objects.job_file import config_map, read_job_file
+from imagejob_operator.objects.naming import belongs_to, config_map_name, controller_of
+from imagejob_operator.settings import Settings
+
+LEFTOVER_SECONDS: Final = 1.0
+
+
+class HinderedError(Exception):
+    """The API server does not take what a job needs."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.hindrance = Hindrance(reason, message)
+
+
+class LeftoverError(Exception):
+    """An object of an earlier ImageJob of the same name is still there; it is being collected as garbage."""
+
+
+class Executor:
+    """Does the actions of one ImageJob after another.
+
+    Args:
+        api: The API server.
+        caches: Where the answers go.
+        settings: The operator's settings.
+    """
+
+    def __init__(self, api: KubernetesApi, caches: Caches, settings: Settings) -> None:
+        self._api = api
+        self._caches = caches
+        self._settings = settings
+        self._with_access: set[str] = set()
+
+    def access_ready(self, namespace: str) -> bool:
+        """Whether a namespace's service account and role bindings are known to be there."""
+        return namespace in self._with_access
+
+    async def read_file(self, owner: Json) -> JobFile | None:
+        """The job file in an ImageJob's ConfigMap; None if there is none of its own."""
+        metadata = owner["metadata"]
+        try:
+            found = await self._api.get(CONFIG_MAP, config_map_name(metadata["name"]), metadata["namespace"])
+        except NotFoundError:
+            return None
+        return read_job_file(found) if belongs_to(found, metadata["uid"]) else None
+
+    async def do(self, owner: Json, action: Action) -> None:
+        """Does one action.
+
+        Raises:
+            HinderedError: The API server refuses it, or a name is taken.
+            LeftoverError: A name is still taken by what is on its way out.
+            ApiError: It cannot be done now.
+        """
+        try:
+            await self._do(owner, action)
+        except RefusedError as error:
+            raise HinderedError(Reason.OBJECT_REFUSED, str(error)) from error
+
+    async def _do(self, owner: Json, action: Action) -> None:
+        namespace = owner["metadata"]["namespace"]
+        match action:
+            case EnsureAccess():
+                await self._ensure_access(action.namespace)
+            case EnsureFile():
+                await self._ensure_file(owner, action.file)
+            case CreateJob():
+                await self._create_job(owner, action.body)
+            case PatchJob():
+                self._caches.jobs.report("MODIFIED", await self._api.patch(JOB, action.name, namespace, action.patch))
+            case DeleteJob():
+                # In the foreground: the Job is there until its pods are gone, and so its name tells when another may take it.
+                await self._delete(JOB, action.name, namespace, action.uid, propagation="Foreground")
+            case DeletePod():
+                await self._delete(POD, action.name, namespace, action.uid, grace_seconds=0)
+            case DeleteImageJob():
+                await self._delete(IMAGE_JOB, owner["metadata"]["name"], namespace, action.uid)
+
+    async def _ensure_access(self, namespace: str) -> None:
+        for kind, wanted in access_objects(namespace, self._settings):
+            metadata = wanted["metadata"]
+            try:
+                await self._api.get(kind, metadata["name"], metadata["namespace"])
+            except NotFoundError:
+                try:
+                    await self._api.create(kind, wanted)
+                except ExistsError:
+                    continue
+        self._with_access.add(namespace)
+
+    async def _ensure_file(self, owner: Json, file: JobFile) -> None:
+        wanted = config_map(owner, file)
+        metadata = wanted["metadata"]
+        try:
+            found = await self._api.get(CONFIG_MAP, metadata["name"], metadata["namespace"])
+        except NotFoundError:
+            await self._api.create(CONFIG_MAP, wanted)
+            return
+        _check_owner(owner, found, "ConfigMap")
+        if found.get("data") != wanted["data"]:
+            patch = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "data": wanted["data"]}
+            await self._api.patch(CONFIG_MAP, metadata["name"], metadata["namespace"], patch)
+
+    async def _create_job(self, owner: Json, body: Json) -> None:
+        try:
+            created = await self._api.create(JOB, body)
+        except ExistsError:
+            created = await self._api.get(JOB, body["metadata"]["name"], body["metadata"]["namespace"])
+            _check_owner(owner, created, "Job")
+        self._caches.jobs.report("ADDED", created)
+
+    async def _delete(
+        self, kind: Kind, name: str, namespace: str, uid: str, *, propagation: Propagation = "Background", grace_seconds: int | None = None
+    ) -> None:
+        left = await self._api.delete(kind, name, namespace, uid=uid, propagation=propagation, grace_seconds=grace_seconds)
+        cache = {JOB: self._caches.jobs, POD: self._caches.pods, IMAGE_JOB: self._caches.image_jobs}[kind]
+        if left is not None:
+            cache.report("MODIFIED", left)
+
+
+def _check_owner(owner: Json, found: Json, kind: str) -> None:
+    """That an object which has a name that a job needs is the job's own."""
+    metadata = owner["metadata"]
+    if belongs_to(found, metadata["uid"]) and "deletionTimestamp" not in found["metadata"]:
+        return
+    controller = controller_of(found)
+    same_name = controller is not None and (controller.get("kind"), controller.get("name")) == (IMAGE_JOB.kind, metadata["name"])
+    if same_name:
+        raise LeftoverError(f"{kind} {found['metadata']['name']}")
+    raise HinderedError(
+        Reason.NAME_TAKEN,
+        f"The {kind} {found['metadata']['name']} is not this job's, and the job needs the name. Delete or rename one of the two.",
+    )

@@ -1,0 +1,115 @@
+"""A pod as the planner looks at it. What it says of itself is taken with care: it may be anybody's code."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self, TypeVar
+
+from pydantic import ValidationError
+
+from imagejob_api.pod import ANNOTATION_PROGRESS, LABEL_PART, RUNNER_CONTAINER, Part, PodImages, PodProgress, PodResult
+from imagejob_operator.constants import ANNOTATION_INDEX
+from imagejob_operator.imagejobs.timestamps import parse_time
+from imagejob_operator.kubernetes import Json
+
+_ENDED = ("Succeeded", "Failed")
+_Report = TypeVar("_Report", PodResult, PodProgress)
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """One pod of an ImageJob."""
+
+    name: str
+    uid: str
+    part: Part
+    index: int
+    node: str
+    phase: str
+    status_reason: str
+    """The kubelet's or a controller's word for the pod's end, such as Evicted."""
+    created: datetime | None
+    deletion: datetime | None
+    """When a pod that is being deleted is to be gone."""
+    ready: bool
+    unschedulable: str
+    """The scheduler's words, if it finds no node."""
+    unschedulable_since: datetime | None
+    waiting: tuple[str, str]
+    """Reason and message of a container that does not run yet."""
+    exit_code: int | None
+    exit_reason: str
+    """The kubelet's word for the container's end, such as OOMKilled."""
+    exited: datetime | None
+    result: PodResult | None
+    progress: PodProgress | None
+
+    @classmethod
+    def of(cls, pod: Json) -> Self | None:
+        """The view of a pod; None if it does no part of a job."""
+        metadata, status = pod["metadata"], pod.get("status") or {}
+        labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+        part = next((part for part in Part if part.label == labels.get(LABEL_PART)), None)
+        if part is None:
+            return None
+        conditions = {each["type"]: each for each in status.get("conditions") or ()}
+        scheduled = conditions.get("PodScheduled", {})
+        refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+        state = _container_state(status)
+        waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
+        index = annotations.get(ANNOTATION_INDEX, "0")
+        return cls(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            part=part,
+            index=int(index) if index.isdecimal() else 0,
+            node=(pod.get("spec") or {}).get("nodeName", ""),
+            phase=status.get("phase", "Pending"),
+            status_reason=status.get("reason", ""),
+            created=parse_time(metadata.get("creationTimestamp")),
+            deletion=parse_time(metadata.get("deletionTimestamp")),
+            ready=conditions.get("Ready", {}).get("status") == "True",
+            unschedulable=scheduled.get("message", "") if refused else "",
+            unschedulable_since=parse_time(scheduled.get("lastTransitionTime")) if refused else None,
+            waiting=(waiting.get("reason", ""), waiting.get("message", "")),
+            exit_code=terminated.get("exitCode"),
+            exit_reason=terminated.get("reason", ""),
+            exited=parse_time(terminated.get("finishedAt")),
+            result=_read(PodResult, terminated.get("message")),
+            progress=_read(PodProgress, annotations.get(ANNOTATION_PROGRESS)),
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether its containers run no more."""
+        return self.phase in _ENDED
+
+    @property
+    def running(self) -> bool:
+        """Whether it works, and is not on its way out."""
+        return self.phase == "Running" and self.deletion is None
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is yet to run."""
+        return self.phase == "Pending" and self.deletion is None
+
+    @property
+    def images(self) -> PodImages | None:
+        """Its newest count of rows; None if it has told of none."""
+        if self.result is not None:
+            return self.result.images
+        return self.progress.images if self.progress is not None else None
+
+
+def _container_state(status: Json) -> Json:
+    states = [each.get("state") or {} for each in status.get("containerStatuses") or () if each.get("name") == RUNNER_CONTAINER]
+    return states[0] if states else {}
+
+
+def _read(model: type[_Report], text: object) -> _Report | None:
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError:
+        return None

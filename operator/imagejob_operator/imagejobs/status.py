@@ -1,0 +1,163 @@
+"""The status of an ImageJob: its conditions, its numbers, and which changes of it are worth a write at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from imagejob_api.imagejob import ImageCounts, ImageJobStatus, Phase, PodCounts, ShardCounts
+from imagejob_api.meta import Condition
+from imagejob_api.pod import Part
+from imagejob_api.reasons import ConditionType, Reason
+from imagejob_operator.imagejobs.counting import done, expected_end, images_per_second, waiting_pods
+from imagejob_operator.imagejobs.observed import Hindrance
+from imagejob_operator.imagejobs.situation import Situation, condition
+from imagejob_operator.imagejobs.timestamps import format_time
+from imagejob_operator.kubernetes import Json
+
+_NUMBERS: Final = ("images", "progress", "shards", "pods", "waitingForLimit", "imagesPerSecond", "eta")
+_LONGEST_MESSAGE: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One condition as it should be."""
+
+    holds: bool
+    reason: Reason
+    message: str = ""
+
+
+def conditions(before: ImageJobStatus, wanted: Mapping[ConditionType, State], generation: int, now: datetime) -> list[Condition]:
+    """Conditions, each with the time since when it has held or not."""
+    result = []
+    for kind, state in wanted.items():
+        status = "True" if state.holds else "False"
+        known = condition(before, kind)
+        unchanged = known is not None and known.status == status
+        result.append(
+            Condition(
+                type=kind,
+                status=status,
+                reason=state.reason,
+                message=_message(state, known if unchanged else None),
+                last_transition_time=known.last_transition_time if known is not None and unchanged else format_time(now),
+                observed_generation=generation,
+            )
+        )
+    return result
+
+
+def _message(state: State, known: Condition | None) -> str:
+    """What to say. A kubelet that tries again says "Back-off ..." in between, which tells less than what it said before."""
+    if known is not None and known.reason == state.reason and known.message and state.message.startswith("Back-off"):
+        return known.message
+    return state.message[:_LONGEST_MESSAGE]
+
+
+def unfinished(
+    now: Situation, phase: Phase, *, reconciling: State, stalled: Hindrance | None = None, suspended: State | None = None
+) -> ImageJobStatus:
+    """The status of a job that has not ended."""
+    wanted = {
+        ConditionType.FINISHED: State(holds=False, reason=Reason.NOT_FINISHED),
+        ConditionType.SUSPENDED: suspended or _not_suspended(now),
+        ConditionType.RECONCILING: reconciling,
+        ConditionType.STALLED: State(True, stalled.reason, stalled.message) if stalled is not None else State(False, Reason.NOT_STALLED),
+    }
+    rate = images_per_second(now.pods)
+    shown_rate = f"{rate:.1f}" if rate else ""
+    same_numbers = shown_rate == now.before.images_per_second and done(now.counts) == done(now.before.images)
+    return ImageJobStatus(
+        observed_generation=now.generation,
+        phase=phase,
+        conditions=conditions(now.before, wanted, now.generation, now.seen.now),
+        images=now.counts,
+        progress=_progress(now.counts),
+        shards=shard_counts(now),
+        pods=PodCounts(active=len(now.live_pods), ready=sum(pod.ready for pod in now.live_pods)),
+        waiting_for_limit=waiting_pods(now.pods),
+        images_per_second=shown_rate,
+        eta=now.before.eta if same_numbers else expected_end(now.counts, rate, now.seen.now),
+        start_time=format_time(now.started) if now.started is not None else None,
+    )
+
+
+def refused(job: Json, before: ImageJobStatus, hindrance: Hindrance, now: datetime) -> ImageJobStatus:
+    """The status of a job whose spec cannot even be read."""
+    generation = int(job["metadata"].get("generation", 0))
+    wanted = {
+        ConditionType.FINISHED: State(holds=False, reason=Reason.NOT_FINISHED),
+        ConditionType.SUSPENDED: State(holds=False, reason=Reason.NOT_SUSPENDED),
+        ConditionType.RECONCILING: State(False, hindrance.reason, hindrance.message),
+        ConditionType.STALLED: State(True, hindrance.reason, hindrance.message),
+    }
+    found = conditions(before, wanted, generation, now)
+    return before.model_copy(
+        update={"observed_generation": generation, "phase": before.phase or Phase.PENDING, "conditions": found},
+    )
+
+
+def _not_suspended(now: Situation) -> State:
+    known = condition(now.before, ConditionType.SUSPENDED)
+    was = known is not None and (known.reason == Reason.RESUMED or (known.status == "True" and known.reason == Reason.SUSPENDED))
+    return State(False, Reason.RESUMED if was else Reason.NOT_SUSPENDED)
+
+
+def shard_counts(now: Situation) -> ShardCounts:
+    """Shards by what became of them; a Job that is made anew does not take back what was done."""
+    work = now.jobs.get(Part.WORK)
+    succeeded = max(now.before.shards.succeeded, work.succeeded if work is not None else 0)
+    failed = work.failed_indexes if work is not None else now.before.shards.failed
+    return ShardCounts(total=now.shards, succeeded=min(succeeded, now.shards), failed=failed)
+
+
+def finished(
+    now: Situation, phase: Phase, counts: ImageCounts, wanted: Mapping[ConditionType, State], completion: datetime
+) -> ImageJobStatus:
+    """The status of a job that has ended."""
+    return ImageJobStatus(
+        observed_generation=now.generation,
+        phase=phase,
+        conditions=conditions(now.before, wanted, now.generation, now.seen.now),
+        images=counts,
+        progress=_progress(counts),
+        shards=shard_counts(now),
+        start_time=format_time(now.started) if now.started is not None else None,
+        completion_time=format_time(completion),
+    )
+
+
+def _progress(counts: ImageCounts) -> str:
+    return f"{done(counts)}/{counts.total}" if counts.total else ""
+
+
+def as_json(status: ImageJobStatus) -> Json:
+    """A status as it is written: what nobody has counted yet is left out."""
+    content: Json = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if not status.images.total:
+        del content["images"]
+    if not status.shards.total:
+        del content["shards"]
+    return {key: value for key, value in content.items() if value != ""}
+
+
+def status_patch(before: Json, after: Json) -> Json:
+    """The merge patch that turns one status into another; empty if they are the same."""
+    patch: Json = {key: value for key, value in after.items() if before.get(key) != value}
+    return patch | dict.fromkeys(before.keys() - after.keys())
+
+
+def only_numbers(before: Json, after: Json) -> bool:
+    """Whether nothing has changed but numbers and the words of conditions: no reason to write at once."""
+    return _essence(before) == _essence(after)
+
+
+def _essence(status: Json) -> Json:
+    essence = {key: value for key, value in status.items() if key not in _NUMBERS}
+    essence["conditions"] = [_without_message(each) for each in status.get("conditions") or ()]
+    return essence
+
+
+def _without_message(each: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:
+    return sorted((key, value) for key, value in each.items() if key != "message")

@@ -1,0 +1,85 @@
+"""One watch that kopf cannot keep: of a single namespace, while everything else is watched in all of them."""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final, Protocol
+
+import aiohttp
+
+from imagejob_operator.kubernetes.api import Json, KubernetesApi
+from imagejob_operator.kubernetes.exceptions import ApiError
+from imagejob_operator.kubernetes.kinds import Kind
+
+logger = logging.getLogger(__name__)
+
+WATCH_SECONDS: Final = 300
+"""The API server ends a watch after this time; the next one goes on from there."""
+SILENT_SECONDS: Final = 90.0
+"""Bookmarks come every minute, so a watch that says nothing for longer is dead."""
+_FIRST_WAIT_SECONDS: Final = 0.1
+_LAST_WAIT_SECONDS: Final = 30.0
+_GONE: Final = 410
+
+
+class Stream(Protocol):
+    """Sends one request, and gives its answer line by line."""
+
+    def __call__(self, path: str, query: Mapping[str, str], silent_seconds: float) -> AsyncIterator[bytes]:
+        """The lines of the answer.
+
+        Raises:
+            ApiError: The request is refused.
+            aiohttp.ClientError: The connection broke.
+            TimeoutError: Nothing has come for so many seconds.
+        """
+
+
+async def follow(
+    api: KubernetesApi, stream: Stream, kind: Kind, namespace: str, label_selector: str, report: Callable[[str | None, Json], None]
+) -> None:
+    """Reports the objects of a kind in one namespace, and every change of them, until cancelled.
+
+    What was deleted while the watch was down is not reported: whoever needs to know lists now and then.
+    """
+    since = ""
+    wait = _FIRST_WAIT_SECONDS
+    while True:
+        try:
+            if not since:
+                found, since = await api.list_with_version(kind, namespace, label_selector=label_selector)
+                for thing in found:
+                    report(None, thing)
+            async for line in stream(kind.path(namespace), _query(since, label_selector), SILENT_SECONDS):
+                since = _take_in(json.loads(line), since, report)
+                wait = _FIRST_WAIT_SECONDS
+                if not since:
+                    break
+        except (ApiError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            logger.debug("The watch of %s in %s broke: %s", kind.plural, namespace, error)
+            if isinstance(error, ApiError):
+                since = ""
+        await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311  no secret
+        wait = min(_LAST_WAIT_SECONDS, wait * 2)
+
+
+def _take_in(event: Json, since: str, report: Callable[[str | None, Json], None]) -> str:
+    """Reports one event; returns the version to go on from, or nothing where that is too old."""
+    thing = event["object"]
+    if event["type"] == "ERROR":
+        return "" if thing.get("code") == _GONE else since
+    if event["type"] != "BOOKMARK":
+        report(event["type"], thing)
+    return str(thing["metadata"]["resourceVersion"])
+
+
+def _query(since: str, label_selector: str) -> dict[str, str]:
+    return {
+        "watch": "true",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": since,
+        "labelSelector": label_selector,
+        "timeoutSeconds": str(WATCH_SECONDS),
+    }
