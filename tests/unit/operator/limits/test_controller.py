@@ -1,0 +1,407 @@
+import json
+from collections.abc import Callable
+
+import pytest
+
+from imagejob_operator.kubernetes.kinds import EVENT, LEASE, NODE, NODE_LIMIT, POD
+from imagejob_operator.limits import LimitFacts, controller, leases
+from imagejob_operator.settings import Settings
+from nodelease import LeaseState
+from nodelease.kubernetes.names import lease_name
+from nodelease.kubernetes.objects import read_lease
+from tests.unit.operator.limits.objects import NAMESPACE, PAIR, Json, lease, node, node_limit, pod, state
+from tests.unit.operator.limits.server import Operator, Server
+
+HOLDERS = "imagejob.dev/holders"
+
+
+@pytest.fixture
+def server() -> Server:
+    server = Server()
+    server.put(NODE_LIMIT, node_limit())
+    for number in (1, 2):
+        server.put(NODE, node(f"node-{number}"))
+    return server
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets time pass for operators that are made afterwards."""
+    time = [1000.0]
+    for module in (controller, leases):
+        monkeypatch.setattr(module, "now", lambda: time[0])
+
+    def wait(seconds: float) -> None:
+        time[0] += seconds
+
+    return wait
+
+
+async def started(server: Server, settings: Settings | None = None) -> Operator:
+    operator = Operator(server, settings)
+    await operator.settle()
+    return operator
+
+
+def says(server: Server, node: str = "node-1", limit: str = "gpu") -> LeaseState | None:
+    found = server.get(LEASE, lease_name(limit, node), NAMESPACE)
+    return None if found is None else read_lease(found, limit, node).state
+
+
+def rewrite(server: Server, of: LeaseState) -> None:
+    """The pods of node-1 have come to this."""
+    current, new = server.get(LEASE, "node-1", NAMESPACE), lease(of)
+    assert current is not None
+    server.put(LEASE, {**current, "metadata": {**current["metadata"], "annotations": new["metadata"]["annotations"]}, "spec": new["spec"]})
+
+
+def warnings(server: Server) -> list[str]:
+    return [thing["reason"] for name, thing in server.objects.items() if name[0] == EVENT.plural]
+
+
+def status(server: Server, name: str = "gpu") -> Json:
+    found = server.get(NODE_LIMIT, name)
+    assert found is not None
+    return dict(found["status"])
+
+
+# From a NodeLimit to Leases
+
+
+async def test_each_matching_node_gets_a_lease(server: Server) -> None:
+    server.put(NODE_LIMIT, node_limit("disk", slotsPerDevice=3, nodeSelector={"disk": "fast"}))
+    server.put(NODE, node("node-3", labels={"disk": "fast"}, gpus=2))
+    await started(server)
+    assert [says(server, f"node-{number}") for number in (1, 2, 3)] == [LeaseState(2)] * 3
+    assert [says(server, f"node-{number}", "disk") for number in (1, 2, 3)] == [None, None, LeaseState(6)]
+
+
+async def test_a_restart_over_unchanged_objects_writes_nothing(server: Server, clock: Callable[[float], None]) -> None:
+    server.put(POD, pod("a"))
+    server.put(POD, pod("b", member=False))
+    server.put(LEASE, lease(state("a", queue=("b",), slots=2)))
+    operator = await started(server)
+    clock(10)
+    operator.queue["NodeLimit", "gpu"] = None
+    await operator.settle()
+    assert status(server)["held"] == 2
+    before = len(server.writes)
+    await started(server)
+    assert server.writes[before:] == []
+
+
+async def test_nodes_come_change_and_go(server: Server) -> None:
+    server.objects.clear()
+    server.put(NODE_LIMIT, node_limit(slotsPerDevice=2, nodeSelector={"gpu": "yes"}))
+    operator = await started(server)
+    assert operator.limits.view.get("gpu") == LimitFacts(True, {"gpu": "yes"}, 0, 0)
+    server.put(NODE, node(labels={"gpu": "yes"}, gpus=1))
+    await operator.settle()
+    assert says(server) == LeaseState(2)
+    server.put(NODE, node(labels={"gpu": "yes"}, gpus=4))
+    await operator.settle()
+    assert says(server) == LeaseState(8)
+    server.put(NODE, node(labels={}, gpus=4))
+    await operator.settle()
+    assert says(server) is None
+    assert operator.limits.view.get("gpu") == LimitFacts(True, {"gpu": "yes"}, 0, 0)
+
+
+async def test_a_limit_is_resized_live_and_drains_before_it_goes(server: Server) -> None:
+    for name in ("a", "b", "c"):
+        server.put(POD, pod(name))
+    operator = await started(server)
+    rewrite(server, state("a", "b", queue=("c",)))
+    for slots, holders in ((4, ["a", "b", "c"]), (1, ["a", "b", "c"])):
+        server.put(NODE_LIMIT, node_limit(generation=slots, slots=slots))
+        await operator.settle()
+        found = says(server)
+        assert found is not None
+        assert (found.slots, [holder.id for holder in found.holders]) == (slots, holders)
+    server.remove((NODE_LIMIT.plural, "", "gpu"))
+    await operator.settle()
+    found = says(server)
+    assert found is not None
+    assert not found.active
+    assert says(server, "node-2") is None, "nobody held a slot there"
+    for name in ("a", "b", "c"):
+        server.remove((POD.plural, "team-a", name))
+    await operator.settle()
+    assert says(server) is None
+
+
+# Dead pods
+
+
+@pytest.mark.parametrize("end", ["deleted", "Failed", "Succeeded"])
+async def test_the_end_of_a_pod_frees_its_slots_with_one_read_and_one_write(server: Server, end: str) -> None:
+    for name in ("a", "b", "c"):
+        server.put(POD, pod(name))
+    await started(server)
+    server.put(LEASE, lease(state("a", "b", queue=("c",))))
+    operator = await started(server)
+    before = len(server.requests)
+    if end == "deleted":
+        server.remove((POD.plural, "team-a", "a"))
+    else:
+        server.put(POD, pod("a", end))
+    operator.deliver_all()
+    await operator.work_one(("Lease", "node-1", "gpu"))
+    assert [method for method, _ in server.requests[before:]] == ["GET", "PUT"]
+    found = says(server)
+    assert found is not None
+    assert [holder.id for holder in found.holders] == ["b", "c"]
+
+
+async def test_the_end_of_a_pod_without_slots_costs_nothing(server: Server) -> None:
+    server.put(POD, pod("a"))
+    operator = await started(server)
+    before = len(server.requests)
+    server.put(POD, pod("a", "Succeeded"))
+    server.remove((POD.plural, "team-a", "a"))
+    await operator.settle()
+    assert len(server.requests) == before
+
+
+async def test_pods_that_ended_while_nobody_looked_are_reaped_at_the_start(server: Server) -> None:
+    server.put(POD, pod("a", "Failed"))
+    server.put(POD, pod("c"))
+    server.put(LEASE, lease(state("a", "b", queue=("c", "d"))))
+    await started(server)
+    found = says(server)
+    assert found is not None
+    assert [holder.id for holder in found.holders] == ["c"]
+    assert found.queue == ()
+
+
+async def test_a_pod_of_the_same_name_keeps_its_slot_when_the_old_ones_end_is_told_late(server: Server) -> None:
+    server.put(POD, pod("a"))
+    await started(server)
+    operator = await started(server)
+    server.remove((POD.plural, "team-a", "a"))
+    server.put(POD, pod("a"))
+    server.put(LEASE, lease(state("a")))
+    operator.deliver_one((LEASE.plural, NAMESPACE, "node-1"))
+    operator.deliver_one((POD.plural, "team-a", "a"))  # only that the first one was deleted
+    await operator.work()
+    found = says(server)
+    assert found is not None
+    assert [holder.id for holder in found.holders] == ["a"]
+
+
+async def test_pods_without_the_label_are_asked_for_now_and_then(server: Server, clock: Callable[[float], None]) -> None:
+    server.put(POD, pod("a", member=False))
+    server.put(POD, pod("b", member=False))
+    server.put(LEASE, lease(state("a", queue=("b",), slots=1)))
+    server.put(NODE_LIMIT, node_limit(slots=1))
+    operator = await started(server)
+    key = ("Lease", "node-1", "gpu")
+    assert operator.again[key] == 5, "the holder's turn comes first"
+    before = len(server.requests)
+    operator.queue[key] = None
+    await operator.settle()
+    assert len(server.requests) == before, "nobody is asked again so soon"
+    server.remove((POD.plural, "team-a", "a"))
+    clock(5)
+    operator.queue[key] = None
+    await operator.settle()
+    found = says(server)
+    assert found is not None
+    assert [holder.id for holder in found.holders] == ["b"]
+
+
+async def test_entries_that_name_no_pod_are_left_to_expiry(server: Server) -> None:
+    spoilt = lease(state("a"))
+    spoilt["metadata"]["annotations"][HOLDERS] = spoilt["metadata"]["annotations"][HOLDERS].replace("team-a/a", "a/../../nodes/x")
+    server.put(LEASE, spoilt)
+    await started(server)
+    found = says(server)
+    assert found is not None
+    assert len(found.holders) == 1
+    assert not [path for _, path in server.requests if ".." in path]
+
+
+async def test_a_pod_that_may_not_be_read_is_left_to_expiry(server: Server) -> None:
+    server.put(LEASE, lease(state("a")))
+    answer = server._answer
+
+    def forbidding(method: str, path: str, *rest: object) -> tuple[int, Json]:
+        return (403, {"reason": "Forbidden"}) if path.endswith("/pods/a") else answer(method, path, *rest)  # type: ignore[arg-type]
+
+    server._answer = forbidding  # type: ignore[method-assign,assignment]
+    await started(server)
+    found = says(server)
+    assert found is not None
+    assert [holder.id for holder in found.holders] == ["a"]
+
+
+# Hostile or foreign Leases
+
+
+async def test_a_malformed_lease_is_told_once_and_holds_up_nobody(server: Server, clock: Callable[[float], None]) -> None:
+    spoilt = lease(state("a"))
+    spoilt["metadata"]["annotations"][HOLDERS] = "{"
+    server.put(LEASE, spoilt)
+    operator = await started(server)
+    assert warnings(server) == ["MalformedLease"]
+    assert says(server, "node-2") == LeaseState(2)
+    assert operator.again["Lease", "node-1", "gpu"] == 30
+    await started(server)
+    assert warnings(server) == ["MalformedLease"]
+    operator = await started(server)
+    clock(31)
+    operator.queue["Lease", "node-1", "gpu"] = None
+    await operator.settle()
+    assert says(server) == LeaseState(2, transitions=1)
+
+
+async def test_somebody_elses_lease_is_left_alone(server: Server) -> None:
+    server.put(LEASE, {"metadata": {"name": "node-1", "namespace": NAMESPACE}, "spec": {"holderIdentity": "me"}})
+    before = server.get(LEASE, "node-1", NAMESPACE)
+    await started(server)
+    assert server.get(LEASE, "node-1", NAMESPACE) == before
+    assert warnings(server) == ["LeaseNameTaken"]
+    assert says(server, "node-2") == LeaseState(2)
+
+
+async def test_a_lease_that_lost_its_labels_is_found_and_keeps_its_holders(server: Server) -> None:
+    server.put(POD, pod("a"))
+    bare = lease(state("a"))
+    bare["metadata"]["labels"] = {}
+    server.put(LEASE, bare)
+    await started(server)
+    found = says(server)
+    assert found is not None
+    assert [holder.id for holder in found.holders] == ["a"]
+
+
+async def test_a_limit_that_cannot_be_understood_leaves_its_leases_as_they_are(server: Server) -> None:
+    server.put(POD, pod("b"))
+    server.put(LEASE, lease(state("a", "b")))
+    server.put(NODE_LIMIT, node_limit(slots=1, slotsPerMoon=2))
+    operator = await started(server)
+    assert warnings(server) == ["InvalidNodeLimit"]
+    found = says(server)
+    assert found is not None
+    assert (found.slots, [holder.id for holder in found.holders]) == (2, ["b"]), "but for the dead"
+    assert operator.limits.view.get("gpu") is None
+
+
+# Lost races
+
+
+async def test_a_lost_race_is_run_again_at_once(server: Server) -> None:
+    for name in ("b", "c"):
+        server.put(POD, pod(name))
+    server.put(LEASE, lease(state("a", queue=("b",), slots=2)))
+    answer = server._answer
+    races = 3
+
+    def racing(method: str, path: str, *rest: object) -> tuple[int, Json]:
+        nonlocal races
+        if method == "PUT" and races:
+            races -= 1
+            rewrite(server, state("a", queue=("b", "c")))
+        return answer(method, path, *rest)  # type: ignore[arg-type]
+
+    server._answer = racing  # type: ignore[method-assign,assignment]
+    await started(server)
+    assert races == 0
+    found = says(server)
+    assert found is not None
+    assert [holder.id for holder in found.holders] == ["b", "c"]
+
+
+async def test_what_was_deleted_while_the_watch_was_down_is_noticed(server: Server, clock: Callable[[float], None]) -> None:
+    server.put(POD, pod("a"))
+    server.put(LEASE, lease(state("a")))
+    operator = await started(server)
+    server.remove((POD.plural, "team-a", "a"))
+    server.remove((NODE.plural, "", "node-2"))
+    server.remove((LEASE.plural, NAMESPACE, "node-2"))
+    server.events.clear()
+    clock(601)
+    operator.queue["NodeLimit", "gpu"] = None
+    await operator.settle()
+    found = says(server)
+    assert found is not None
+    assert found.holders == ()
+    assert operator.limits.view.get("gpu") == LimitFacts(True, {}, 1, 2)
+
+
+# Status, view, metrics
+
+
+async def test_the_status_comes_when_all_leases_are_there_and_then_at_most_once_in_ten_seconds(
+    server: Server, clock: Callable[[float], None]
+) -> None:
+    server.put(POD, pod("a"))
+    operator = await started(server)
+    assert status(server) == {"observedGeneration": 1, "nodes": 2, "slots": 4, "held": 0, "waiting": 0}
+    writes = len(server.writes)
+    for holders in ((), ("a",), (), ("a",)):
+        rewrite(server, state(*holders))
+        clock(1)
+        await operator.settle()
+    assert len(server.writes) == writes
+    assert operator.again["NodeLimit", "gpu"] == 8
+    clock(8)
+    operator.queue["NodeLimit", "gpu"] = None
+    await operator.settle()
+    assert status(server)["held"] == 1
+    assert len(server.writes) == writes + 1
+
+
+async def test_whoever_waits_for_a_limit_is_woken(server: Server) -> None:
+    server.objects.clear()
+    operator = await started(server)
+    woken: list[str] = []
+    operator.limits.view.subscribe(woken.append)
+    assert operator.limits.view.get("gpu") is None
+    for thing, facts in (
+        (node_limit(), LimitFacts(True, {}, 0, 0)),
+        (node_limit(generation=2, slots=2, active=False), LimitFacts(False, {}, 0, 0)),
+    ):
+        server.put(NODE_LIMIT, thing)
+        await operator.settle()
+        assert operator.limits.view.get("gpu") == facts
+    server.put(NODE, node())
+    await operator.settle()
+    assert operator.limits.view.get("gpu") == LimitFacts(False, {}, 1, 2)
+    server.put(NODE, {**node(), "status": {"conditions": []}})
+    await operator.settle()
+    server.remove((NODE_LIMIT.plural, "", "gpu"))
+    await operator.settle()
+    assert operator.limits.view.get("gpu") is None
+    assert woken == ["gpu"] * 4
+
+
+async def test_slots_are_shown_to_prometheus(server: Server) -> None:
+    for name in ("a", "b"):
+        server.put(POD, pod(name))
+    server.put(LEASE, lease(state("a", queue=("b",), slots=2, active=True)))
+    server.put(NODE_LIMIT, node_limit(slots=1))
+    operator = await started(server)
+
+    def shown(name: str) -> float | None:
+        return operator.metrics.registry.get_sample_value(f"imagejob_limit_{name}", {"limit": PAIR[0], "node": PAIR[1]})
+
+    assert [shown(name) for name in ("slots", "held", "waiting")] == [1, 1, 1]
+    server.remove((LEASE.plural, NAMESPACE, "node-1"))
+    server.remove((NODE.plural, "", "node-1"))
+    await operator.settle()
+    assert shown("slots") is None
+
+
+async def test_nothing_is_done_before_everything_was_listed(server: Server) -> None:
+    operator = Operator(server)
+    assert not operator.limits.view.synced
+    await operator.limits.sync()
+    assert operator.limits.view.synced
+    assert {path for _, path in server.requests} == {
+        "/apis/imagejob.dev/v1alpha1/nodelimits",
+        "/api/v1/nodes",
+        "/api/v1/pods",
+        f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases",
+    }
+    assert json.dumps(sorted(operator.queue)) == json.dumps([["Lease", "node-1", "gpu"], ["Lease", "node-2", "gpu"], ["NodeLimit", "gpu"]])
