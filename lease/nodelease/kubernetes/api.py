@@ -8,10 +8,10 @@ import asyncio
 import json
 import random
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import aiohttp
 
@@ -35,6 +35,42 @@ class ApiError(StoreUnavailableError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class EventStream:
+    """The events of a watch, until the API server ends it.
+
+    Args:
+        response: The answer that they come in.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        line = await self._response.content.readline()
+        if not line:
+            raise StopAsyncIteration
+        event = _parsed(line)
+        if event["type"] == "ERROR":
+            status = event["object"]
+            raise ApiError(status.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR, f"watch: {status.get('message') or status}")
+        return event
+
+    async def rest(self, seconds: float) -> None:
+        """Leave what arrives with the kernel for a while: to take it in costs more than to understand it."""
+        connection = self._response.connection
+        transport = connection.transport if connection is not None else None
+        if transport is None:  # all has arrived
+            return
+        transport.pause_reading()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            transport.resume_reading()
 
 
 class ApiServer:
@@ -65,18 +101,15 @@ class ApiServer:
             return _parsed(await response.read())
 
     @asynccontextmanager
-    async def events(self, path: str, parameters: Mapping[str, str]) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-        """The events of a watch, until the API server ends it. Being inside means that it has begun.
+    async def events(self, path: str, parameters: Mapping[str, str]) -> AsyncIterator["EventStream"]:
+        """A watch, which has begun by then.
 
         Raises:
             ApiError: It said no, now or in the stream.
             StoreUnavailableError: It could not be asked, or the stream broke.
         """
-        async with (
-            self._answered("GET", path, _STREAM, {**parameters, "watch": "true"}) as response,
-            aclosing(_events(response)) as events,
-        ):
-            yield events
+        async with self._answered("GET", path, _STREAM, {**parameters, "watch": "true"}) as response:
+            yield EventStream(response)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -107,7 +140,7 @@ class ApiServer:
             except aiohttp.ClientConnectorCertificateError as problem:  # the cluster's own certificate may have been replaced
                 error, pause = StoreUnavailableError(f"{credentials.server} is not whom it should be: {problem}"), None
             except (aiohttp.ClientError, OSError, ValueError) as problem:
-                raise StoreUnavailableError(f"{credentials.server}: {problem or type(problem).__name__}") from problem
+                raise StoreUnavailableError(f"{credentials.server}: {str(problem) or type(problem).__name__}") from problem
             if pause is not None and now() + pause < give_up:
                 await asyncio.sleep(pause)
             elif _refuses_credentials(error) and not renewed:
@@ -154,15 +187,6 @@ def _parsed(text: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError(f"no object: {text[:80]!r}")  # noqa: TRY004  as what is no JSON
     return document
-
-
-async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any], None]:
-    while line := await response.content.readline():
-        event = _parsed(line)
-        if event["type"] == "ERROR":
-            status = event["object"]
-            raise ApiError(status.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR, f"watch: {status.get('message') or status}")
-        yield event
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:

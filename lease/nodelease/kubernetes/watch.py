@@ -23,7 +23,7 @@ from nodelease.clock import now, wall_seconds_since
 from nodelease.constants import STALL_FRACTION
 from nodelease.exceptions import LimitNotFoundError, MalformedLeaseError, StoreUnavailableError
 from nodelease.kubernetes import constants
-from nodelease.kubernetes.api import ApiError, ApiServer
+from nodelease.kubernetes.api import ApiError, ApiServer, EventStream
 from nodelease.kubernetes.objects import lease_version
 from nodelease.state import LeaseState
 from nodelease.store import Observation, Snapshot
@@ -48,6 +48,8 @@ class Target:
     """Asks for the newest state, past all caches; raises what `LeaseStore.read` does."""
     understand: Callable[[Mapping[str, Any]], Snapshot]
     """Makes a snapshot of an object; raises MalformedLeaseError."""
+    turns_before: Callable[[LeaseState], int]
+    """How many others at least come one after the other before this client has anything to do."""
 
 
 class LeaseWatch:
@@ -95,7 +97,7 @@ class LeaseWatch:
         }
         return parameters if self._resume_from is None else parameters | {"resourceVersion": self._resume_from}
 
-    async def _reports(self, events: AsyncIterator[dict[str, Any]]) -> AsyncGenerator[Observation, None]:
+    async def _reports(self, events: EventStream) -> AsyncGenerator[Observation, None]:
         catching_up_since = None if self._resume_from is None else now()
         if catching_up_since is None:
             for report in await self._begin():
@@ -103,6 +105,8 @@ class LeaseWatch:
         async for event in events:
             if (news := self._report(event, catching_up_since)) is not None:
                 yield news
+                if news.snapshot is not None and (turns := self._target.turns_before(news.snapshot.state)) > 0:
+                    await events.rest(turns * constants.TURN_SECONDS)
 
     async def _begin(self) -> list[Observation]:
         """What there is now. The watch has begun before, so nothing is missed between."""
