@@ -44,6 +44,8 @@ def main() -> None:
     os.environ.setdefault(CACHE_VARIABLE, str(Path(tempfile.gettempdir(), "imagejob")))
     if part is Part.WORK and prepare_environment(os.environ):
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  itself, once, with an allocator that suits inference
+    # A pipeline's functions often lie in the image's working folder. Last, so that nothing there stands before an installed package.
+    sys.path.append(str(Path.cwd()))
     set_up_logs(os.environ)
     leave(run(part, arguments.job_file, arguments.result_file))
 
