@@ -20,7 +20,7 @@ from imagejob_cli.cluster.exceptions import (
     UnreachableError,
 )
 from imagejob_cli.cluster.kubeconfig import Target
-from imagejob_cli.cluster.resources import LEASE, Resource
+from imagejob_cli.cluster.resources import LEASE, NODE_LIMIT, Resource
 from imagejob_cli.wording import printable
 
 JSON: Final = "application/json"
@@ -135,7 +135,7 @@ def _remedy(request: Request) -> str:
     """Whom to ask for what: the chart's roles where one of them would do."""
     if request.resource == LEASE:
         return "Ask for the role imagejob-lease-viewer there."
-    if request.resource.group != GROUP:
+    if request.resource.group != GROUP or (request.resource == NODE_LIMIT and request.verb == "patch"):
         return "Ask whoever runs the cluster for it."
     return f"Ask for the role imagejob-{'editor' if request.verb == 'patch' else 'viewer'}."
 

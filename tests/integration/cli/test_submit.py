@@ -1,0 +1,156 @@
+"""`kubectl imagejob submit` on a real API server."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.control_plane import ControlPlane
+from tests.integration.cli.following import Following
+from tests.integration.cli.jobs import Jobs, simple_job
+from tests.integration.cli.program import PLUGIN, Plugin
+from tests.unit.api.objects import Json, image_job, image_pipeline, node_limit
+
+pytestmark = pytest.mark.integration
+
+Follow = Callable[..., Following]
+
+
+def documents(*objects: Json) -> str:
+    return yaml.safe_dump_all(objects)
+
+
+@pytest.fixture
+def no_limits(cluster: ControlPlane) -> None:
+    cluster.kubectl("delete", "nodelimits", "--all")
+
+
+def limited(*limits: str) -> Json:
+    pipeline = image_pipeline()
+    pipeline["spec"]["steps"][1]["limits"] = [{"name": name} for name in limits]
+    return pipeline
+
+
+@pytest.mark.usefixtures("no_limits")
+def test_several_documents(plugin: Plugin, jobs: Jobs, namespace: str) -> None:
+    files = documents(simple_job("alone"), image_job(), limited("gpu"), node_limit())
+    made = plugin("submit", "-f", "-", stdin=files).expect(0)
+    assert made.out.splitlines() == [
+        "NodeLimit gpu created",
+        f"ImagePipeline {namespace}/classify created",
+        f"ImageJob {namespace}/alone created",
+        f"ImageJob {namespace}/flowers created",
+    ]
+    assert made.err == ""
+    assert jobs.get("flowers")["spec"]["pipelineRef"] == {"name": "classify"}
+    again = plugin("submit", "-f", "-", stdin=files).expect(0).out
+    assert [line.rpartition(" ")[2] for line in again.splitlines()] == ["unchanged"] * 4
+
+
+def test_what_is_there_gets_the_new_values(plugin: Plugin, jobs: Jobs, namespace: str) -> None:
+    plugin("submit", "-f", "-", stdin=documents(simple_job())).expect(0)
+    changed = plugin("submit", "-f", "-", stdin=documents(simple_job(parallelism=3))).expect(0)
+    assert changed.out == f"ImageJob {namespace}/demo configured\n"
+    assert jobs.get()["spec"]["parallelism"] == 3
+
+
+def test_mistakes_read_as_from_validate(plugin: Plugin, cluster: ControlPlane, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(documents(simple_job(paralelism=2), node_limit(slots=-1)))
+    submitted = plugin("submit", "-f", str(file)).expect(2)
+    validated = subprocess.run([PLUGIN, "validate", "-f", str(file)], env=cluster.env, capture_output=True, text=True, check=False)
+    assert "spec.paralelism" in submitted.err
+    assert submitted.err == validated.stderr
+
+
+def test_if_one_is_refused_none_is_made(plugin: Plugin, cluster: ControlPlane, jobs: Jobs, namespace: str) -> None:
+    jobs.make("started")
+    jobs.run("started")
+    other = simple_job("started", output={"url": "s3://elsewhere/x"})
+    done = plugin("submit", "-f", "-", stdin=documents(simple_job("fresh"), other)).expect(2)
+    assert "spec.output cannot be changed once the job has started; create another ImageJob" in done.err
+    assert done.out == ""
+    assert cluster.kubectl("get", "imagejobs", "-n", namespace, "-o", "name") == "imagejob.imagejob.dev/started\n"
+
+
+def test_a_pipeline_that_is_in_the_cluster_is_enough(plugin: Plugin) -> None:
+    plugin("submit", "-f", "-", stdin=documents(limited())).expect(0)
+    plugin("submit", "-f", "-", stdin=documents(image_job())).expect(0)
+    missing = plugin("submit", "-f", "-", stdin=documents(image_job(pipelineRef={"name": "clasify"}))).expect(2)
+    assert "there is no ImagePipeline clasify in namespace" in missing.err
+    assert "fix: did you mean classify?" in missing.err
+
+
+@pytest.mark.usefixtures("no_limits")
+def test_notes_on_what_a_job_will_wait_for_and_what_is_lost(plugin: Plugin, namespace: str) -> None:
+    files = documents(
+        limited("licence"), image_job(output={"url": "results/x"}), {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
+    )
+    notes = plugin("submit", "-f", "-", stdin=files).expect(0).err.splitlines()
+    job = f"note: ImageJob {namespace}/flowers: "
+    lost = "the output results/x is a folder inside its pods, and is lost with them; write to a bucket, or mount a volume."
+    assert notes == [
+        "note: standard input:31: ConfigMap c is for kubectl; imagejob leaves it alone",
+        f"{job}step infer takes the limit licence, and there is no such NodeLimit; the job waits until there is one.",
+        f"{job}{lost}",
+    ]
+
+
+def test_a_finished_job_is_not_run_again(plugin: Plugin, jobs: Jobs, namespace: str) -> None:
+    plugin("submit", "-f", "-", stdin=documents(simple_job())).expect(0)
+    jobs.finish()
+    done = plugin("submit", "-f", "-", "--wait", stdin=documents(simple_job())).expect(0)
+    assert f"note: ImageJob {namespace}/demo is finished already (Succeeded); give it another name to run it again." in done.err
+
+
+def test_waiting_ends_with_the_jobs_code(follow: Follow, jobs: Jobs, tmp_path: Path, namespace: str) -> None:
+    file = tmp_path / "job.json"
+    file.write_text(json.dumps(simple_job()))
+    waiting = follow("submit", "-f", str(file), "--wait")
+    waiting.line_with(f"ImageJob {namespace}/demo created")
+    waiting.line_with("the operator has not looked at it yet")
+    jobs.finish("demo", "PartiallySucceeded", failed=3)
+    assert "997 succeeded, 3 failed of 1,000" in waiting.end().expect(5).out
+
+
+def test_interrupting_the_wait_says_how_to_come_back(follow: Follow, tmp_path: Path, namespace: str) -> None:
+    file = tmp_path / "job.json"
+    file.write_text(json.dumps(simple_job()))
+    waiting = follow("submit", "-f", str(file), "--wait")
+    waiting.line_with("the operator has not looked at it yet")
+    waiting.interrupt(signal.SIGINT)
+    assert f"come back:  kubectl imagejob status demo -w -n {namespace}" in waiting.end().expect(130).err
+
+
+def test_the_namespace_of_a_file(plugin: Plugin, namespace: str) -> None:
+    job = simple_job()
+    job["metadata"]["namespace"] = "elsewhere"
+    conflict = plugin("submit", "-f", "-", stdin=documents(job)).expect(2)
+    assert f"ImageJob demo is for namespace elsewhere, and -n says {namespace}" in conflict.err
+    missing = plugin("submit", "-f", "-", "-n", "elsewhere", stdin=documents(job)).expect(2)
+    assert missing.err == "Error: there is no namespace elsewhere\n"
+
+
+@pytest.mark.usefixtures("no_limits")
+def test_a_limit_of_the_platform_is_left_as_it_is(plugin: Plugin, cluster: ControlPlane, namespace: str) -> None:
+    files = documents(node_limit(slots=1), simple_job())
+    editor = ("--verb=get,list,watch,create,patch", "--resource=imagejobs.imagejob.dev,imagepipelines.imagejob.dev")
+    cluster.kubectl("create", "role", "-n", namespace, "editor", *editor)
+    cluster.kubectl("create", "rolebinding", "-n", namespace, "editor", "--role=editor", "--user=eve")
+    eve = cluster.kubeconfig_for("eve")
+    refused = plugin("submit", "-f", "-", stdin=files, kubeconfig=eve).expect(3)
+    assert "eve may not patch nodelimits.imagejob.dev (they are in no namespace). Ask whoever runs the cluster for it." in refused.err
+    assert refused.out == ""
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(node_limit(slots=2)))
+    cluster.kubectl("create", "clusterrole", f"{namespace}-limits", "--verb=get,list", "--resource=nodelimits.imagejob.dev")
+    cluster.kubectl("create", "clusterrolebinding", f"{namespace}-limits", f"--clusterrole={namespace}-limits", "--user=eve")
+    made = plugin("submit", "-f", "-", stdin=files, kubeconfig=eve).expect(0)
+    assert made.out.splitlines() == [
+        "NodeLimit gpu left as it is: it is there, and you may not change it",
+        f"ImageJob {namespace}/demo created",
+    ]
+    assert cluster.kubectl("get", "nodelimit", "gpu", "-o", "jsonpath={.spec.slots}") == "2"
