@@ -1,21 +1,15 @@
 """SIGTERM and SIGINT: asked to end, a pod keeps what is whole and gives its slots back."""
 
 import asyncio
-import signal
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from imagejob_runner.pod.exits import StoppedError
+from imagejob_runner.pod.signals import SIGNALS, let_signals_come
 
-SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _CANCEL_SECONDS: Final = 1.0
 
 T = TypeVar("T")
-
-
-def hold_signals() -> None:
-    """Keeps signals for later. The first process of a container would lose those that come before there is a handler."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 class Stop:
@@ -28,7 +22,7 @@ class Stop:
         """Takes signals, those held as well, from now on; to be called in the event loop."""
         for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._asked.set)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        let_signals_come()
 
     @property
     def asked(self) -> bool:
