@@ -75,10 +75,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "imagejob.defaultLimit" -}}
 {{- $limit := .Values.nodeLimit }}
 {{- $spec := pick $limit "nodeSelector" "overrides" "leaseDurationSeconds" "active" }}
-{{- if kindIs "invalid" $limit.slots }}
-{{- $_ := set $spec "slotsPerDevice" $limit.slotsPerDevice }}
-{{- else }}
+{{- if not (kindIs "invalid" $limit.slots) }}
 {{- $_ := set $spec "slots" $limit.slots }}
+{{- else if kindIs "invalid" $limit.slotsPerDevice }}
+{{- fail "nodeLimit needs slots or slotsPerDevice" }}
+{{- else }}
+{{- $_ := set $spec "slotsPerDevice" $limit.slotsPerDevice }}
 {{- end }}
 {{- dict "name" $limit.name "spec" $spec | toJson }}
 {{- end }}
