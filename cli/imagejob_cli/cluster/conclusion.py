@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from imagejob_cli.cluster import words
+from imagejob_cli.cluster.constants import PLUGIN
 from imagejob_cli.cluster.job import JobView
 from imagejob_cli.cluster.kubeconfig import Access
-from imagejob_cli.cluster.options import command_line
+from imagejob_cli.cluster.options import command_line, program
 from imagejob_cli.wording import clock, printable
 from imagejob_runner.constants import ExitCode
 
@@ -29,8 +30,8 @@ def conclusion(job: JobView, access: Access, *, deleted: bool = False) -> Iterat
         yield _labelled("time", clock((job.completed - job.started).total_seconds()))
     yield _labelled("results", printable(job.output))
     if job.exit_code in _WITH_ROWS:
-        yield _labelled("next", f"imagejob show {shlex.quote(printable(job.output))}")
-        yield _labelled("", command_line(access, "verify", job.name))
+        yield _labelled("next", f"{program()} show {shlex.quote(printable(job.output))}")
+        yield _labelled("", command_line(access, "verify", *([] if program() == PLUGIN else ["--job"]), job.name))
     elif job.exit_code != ExitCode.CANCELLED and not deleted:
         yield _labelled("next", command_line(access, "logs", job.name, "--failed"))
 

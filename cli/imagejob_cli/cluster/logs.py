@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   imagejob logs demo
-  imagejob logs demo -f                    all pods, also those that come, until the job is finished
+  imagejob logs demo -f                 with pods that come, until the job is finished
   imagejob logs demo --index 3 --tail 20
-  imagejob logs demo --failed              why pods failed
+  imagejob logs demo --failed           why pods failed
 
 \b
 Ctrl-C ends -f with 130; the job goes on.
