@@ -20,9 +20,9 @@ _DTYPES: Final = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, 
 _EXAMPLES: Final = 2
 _CPU_PASS: Final = 16
 _CPU_IMAGES: Final = 8
-"""Images in one forward pass on a CPU: so many, and for each thread at least so many. Measured with EfficientNet-Lite0 on one and two threads
-(images a second with 4, 8, 16 and 32 images: 60, 57, 62, 59 and 70, 78, 91, 87): smaller passes pay for starting each layer, larger
-ones leave the caches and need more memory."""
+"""Images in one forward pass on a CPU: so many, and for each thread at least so many. Measured with EfficientNet-Lite0 on one and two
+threads (images a second with 4, 8, 16 and 32 images: 60, 57, 62, 59 and 70, 78, 91, 87): smaller passes pay for starting each layer,
+larger ones leave the caches and need more memory."""
 
 
 class Network:

@@ -108,7 +108,7 @@ class TestFailures:
         assert answers[1].code == ErrorCode.INVALID_OUTPUT
 
     def test_out_of_memory_makes_batches_smaller_for_good(self, caplog: pytest.LogCaptureFixture) -> None:
-        model = predictor("Picky", arguments={"most": 3}, threads=2)
+        model = predictor("Picky", arguments={"most": 3}, batchSize=8)
         network = model._network._module
         assert isinstance(network, Picky)
         network.sizes.clear()
