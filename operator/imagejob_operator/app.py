@@ -10,6 +10,7 @@ import kopf
 from imagejob_api.constants import GROUP, VERSION
 from imagejob_operator import handlers
 from imagejob_operator.caches import Caches
+from imagejob_operator.default_limit import DEFAULT_LIMIT, ensure_default_limit
 from imagejob_operator.handlers import Report
 from imagejob_operator.health import HEARTBEAT, Health
 from imagejob_operator.imagejobs.controller import KIND, ImageJobController
@@ -87,6 +88,9 @@ class Operator:
         if key == REFILL:
             self._health.set_ready()
             return self._caches.refill_seconds
+        if key == DEFAULT_LIMIT and self._settings.default_limit is not None:
+            await ensure_default_limit(self._connection.api, self._settings.default_limit)
+            return None
         if key[0] == KIND:
             return await self._image_jobs.reconcile(key)
         return await self._limits.reconcile(key) if self._limits is not None else None
@@ -96,6 +100,8 @@ class Operator:
         self._queue.add(REFILL)
         tasks = [asyncio.create_task(self._queue.run())]
         if self._limits is not None:
+            if self._settings.default_limit is not None:
+                self._queue.add(DEFAULT_LIMIT)
             selector = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
             report = self._limits.on_lease
             tasks.append(

@@ -33,7 +33,7 @@
   verbs: [bind]
 - apiGroups: [""]
   resources: [events]
-  verbs: [list, create, patch] # list: why a Job could not make its pods
+  verbs: [list, create] # list: why a Job could not make its pods
 {{- end }}
 
 {{/* In the namespace of the Leases. Pods are bound to the Role for Leases there; what it allows the operator may do itself. */}}
@@ -66,10 +66,6 @@
   resourceNames: [{{ .Values.nodeLimit.name }}]
   verbs: [patch]
 {{- end }}
-# kopf looks at them to notice kinds that come later; it does without, and says so.
-- apiGroups: [apiextensions.k8s.io]
-  resources: [customresourcedefinitions]
-  verbs: [get, list, watch]
 {{- end }}
 
 {{- define "imagejob.operatorSubject" -}}
