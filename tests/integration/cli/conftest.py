@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.integration.cli.following import Following
 from tests.integration.cli.jobs import OPERATOR_NAMESPACE, Jobs
-from tests.integration.cli.program import PLUGIN, Done, Plugin
+from tests.tools.following import Following
+from tests.tools.plugin import PLUGIN, Done, Plugin
 from tests.unit.api.objects import Json
 
 

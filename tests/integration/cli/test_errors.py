@@ -8,8 +8,8 @@ import pytest
 
 from tests.cluster.control_plane import ControlPlane, Options
 from tests.integration.cli.jobs import Jobs, lease
-from tests.integration.cli.program import PLUGIN, Plugin
 from tests.integration.conftest import StartControlPlane
+from tests.tools.plugin import PLUGIN, Plugin
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.cli.jobs import Jobs
-from tests.integration.cli.program import PLUGIN
+from tests.tools.plugin import PLUGIN
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.cli.jobs import lease
-from tests.integration.cli.program import Plugin
+from tests.tools.plugin import Plugin
 from tests.unit.api.objects import Json, node_limit
 
 pytestmark = pytest.mark.integration

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
-from tests.integration.cli.following import Following
 from tests.integration.cli.jobs import Jobs, condition, lease
-from tests.integration.cli.program import Plugin
+from tests.tools.following import Following
+from tests.tools.plugin import Plugin
 
 pytestmark = pytest.mark.integration
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from tests.cluster.control_plane import ControlPlane
-from tests.integration.cli.following import Following
 from tests.integration.cli.jobs import Jobs, simple_job
-from tests.integration.cli.program import PLUGIN, Plugin
+from tests.tools.following import Following
+from tests.tools.plugin import PLUGIN, Plugin
 from tests.unit.api.objects import Json, image_job, image_pipeline, node_limit
 
 pytestmark = pytest.mark.integration

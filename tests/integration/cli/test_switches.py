@@ -4,7 +4,7 @@ import pytest
 
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.cli.jobs import Jobs
-from tests.integration.cli.program import Plugin
+from tests.tools.plugin import Plugin
 
 pytestmark = pytest.mark.integration
 

@@ -6,11 +6,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO, Final
+from typing import IO
 
-from tests.integration.cli.program import Done
-
-_SECONDS: Final = 60.0
+from tests.tools.plugin import Done
 
 
 class Following:
@@ -19,9 +17,11 @@ class Following:
     Args:
         command: Program and arguments.
         env: Its environment.
+        seconds: How long to wait for a line, and for the end.
     """
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], seconds: float = 60.0) -> None:
+        self._seconds = seconds
         self._process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._said: dict[str, list[str]] = {"out": [], "err": []}
@@ -35,7 +35,7 @@ class Following:
 
     def line_with(self, text: str) -> str:
         """Waits for a line that holds `text`, skipping others."""
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + self._seconds
         while True:
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -52,9 +52,9 @@ class Following:
 
     def end(self) -> Done:
         """Waits for the end."""
-        code = self._process.wait(_SECONDS)
+        code = self._process.wait(self._seconds)
         for reader in self._readers:
-            reader.join(_SECONDS)
+            reader.join(self._seconds)
         return Done(code, "".join(self._said["out"]), "".join(self._said["err"]))
 
     def kill(self) -> None:
