@@ -10,6 +10,7 @@ import kopf
 from imagejob_api.constants import GROUP, VERSION
 from imagejob_operator import handlers
 from imagejob_operator.caches import Caches
+from imagejob_operator.constants import COMPONENT
 from imagejob_operator.default_limit import DEFAULT_LIMIT, ensure_default_limit
 from imagejob_operator.handlers import Report
 from imagejob_operator.health import HEARTBEAT, Health
@@ -117,6 +118,8 @@ class Operator:
         await kopf.operator(
             registry=handlers.registry(self._reports()),
             settings=handlers.settings(),
+            # Only peers would ask for it. Unless told, kopf looks the user's name up, which a container's user need not have.
+            identity=COMPONENT,  # type: ignore[arg-type]  a NewType of str that kopf does not export
             standalone=True,
             clusterwide=not namespaces,
             namespaces=namespaces,
