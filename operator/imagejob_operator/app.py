@@ -119,7 +119,7 @@ class Operator:
             registry=handlers.registry(self._reports()),
             settings=handlers.settings(),
             # Only peers would ask for it. Unless told, kopf looks the user's name up, which a container's user need not have.
-            identity=COMPONENT,  # type: ignore[arg-type]  a NewType of str that kopf does not export
+            identity=COMPONENT,  # type: ignore[arg-type] # a NewType of str that kopf does not export
             standalone=True,
             clusterwide=not namespaces,
             namespaces=namespaces,
