@@ -6,7 +6,16 @@ from imagejob_runner.audit import LimitFigures
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.local.figures import RunProgress, RunResult
 
-GPU = LimitFigures(max_holders=2, holds=14, held_seconds=30.0, busy_seconds=27.0, wait_seconds=102.0, hand_over_ms=(2.8, 6.4), hand_over_seconds=0.0092, writes=24)
+GPU = LimitFigures(
+    max_holders=2,
+    holds=14,
+    held_seconds=30.0,
+    busy_seconds=27.0,
+    wait_seconds=102.0,
+    hand_over_ms=(2.8, 6.4),
+    hand_over_seconds=0.0092,
+    writes=24,
+)
 RESULT = RunResult(
     phase=Phase.SUCCEEDED,
     exit_code=ExitCode.PARTIAL,
