@@ -308,6 +308,7 @@ class LeaseClient:
 
     async def _shut_down(self) -> None:
         await asyncio.gather(*(session.close(CLOSE_TIMEOUT_SECONDS) for session in self._sessions.values()))
+        await asyncio.get_running_loop().shutdown_asyncgens()  # watches hold connections
         if self._store is not None:
             await self._store.close()
-        await asyncio.get_running_loop().shutdown_asyncgens()
+        await asyncio.sleep(0)  # transports end one turn of the loop after they were closed
