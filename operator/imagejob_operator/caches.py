@@ -61,6 +61,9 @@ class ObjectCache:
         return iter(list(self._objects.values()))
 
     def _seen(self, name: Name, thing: Mapping[str, Any]) -> None:
+        known = self._objects.get(name)
+        if known is not None and known["metadata"]["resourceVersion"] == thing["metadata"]["resourceVersion"]:
+            return  # the watch tells of an own write
         kept = {**thing, "metadata": {key: value for key, value in thing["metadata"].items() if key != "managedFields"}}
         self._objects[name] = kept
         self._of_job[job_of(kept)].add(name)

@@ -12,7 +12,7 @@ from imagejob_operator.caches import Caches, named_pipeline
 from imagejob_operator.imagejobs import planner
 from imagejob_operator.imagejobs.actions import EnsureFile, Inquiry, Plan
 from imagejob_operator.imagejobs.counting import newest_reports
-from imagejob_operator.imagejobs.executor import LEFTOVER_SECONDS, Executor, HinderedError, LeftoverError
+from imagejob_operator.imagejobs.executor import Executor, HinderedError, LeftoverError
 from imagejob_operator.imagejobs.inquiries import inquire
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
 from imagejob_operator.imagejobs.pod_view import PodView
@@ -28,6 +28,9 @@ from imagejob_operator.settings import Settings
 from imagejob_operator.work_queue import Key
 
 KIND: Final = IMAGE_JOB.kind
+LEFTOVER_SECONDS: Final = 1.0
+"""Kubernetes collects what an earlier ImageJob of the same name has left within a moment, mostly."""
+LEFTOVER_TOLD_SECONDS: Final = 5.0
 _AT_ONCE: Final = 0.0
 
 
@@ -43,6 +46,7 @@ class _Memory:
     asked: Inquiry | None = None
     asked_at: float = 0.0
     complaint: Hindrance | None = None
+    in_the_way_since: float | None = None
     refused: Hindrance | None = None
     refused_at: float = 0.0
     refused_generation: int = 0
@@ -108,8 +112,13 @@ class ImageJobController:
             memory.refused, memory.refused_at = error.hindrance, self._clock()
             memory.refused_generation = job["metadata"].get("generation", 0)
             made = planner.plan(replace(seen, refused=error.hindrance))
-        except LeftoverError:
+        except LeftoverError as error:
+            if memory.in_the_way_since is None:
+                memory.in_the_way_since = self._clock()
+            if self._clock() - memory.in_the_way_since >= LEFTOVER_TOLD_SECONDS:
+                await self._tell(job, planner.plan(replace(seen, leftover=str(error))), memory)
             return LEFTOVER_SECONDS
+        memory.in_the_way_since = None
         return await self._tell(job, made, memory)
 
     def _remember(self, key: Key, uid: str) -> _Memory:

@@ -24,8 +24,6 @@ from imagejob_operator.objects.job_file import config_map, read_job_file
 from imagejob_operator.objects.naming import belongs_to, config_map_name, controller_of
 from imagejob_operator.settings import Settings
 
-LEFTOVER_SECONDS: Final = 1.0
-
 
 class HinderedError(Exception):
     """The API server does not take what a job needs."""

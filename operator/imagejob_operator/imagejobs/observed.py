@@ -45,5 +45,7 @@ class Observed:
     """Whether the namespace's service account and role bindings are known to be there."""
     refused: Hindrance | None = None
     """Why the API server did not take what this job needs."""
+    leftover: str = ""
+    """What of an earlier ImageJob of this name is still being deleted, and in the way."""
     complaint: Hindrance | None = None
     """What Kubernetes' Events say about pods that are missing or do not start."""

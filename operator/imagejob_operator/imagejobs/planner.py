@@ -159,6 +159,9 @@ def _run(now: Situation) -> Plan:
         return Plan(_stalled(now, error.hindrance))
     if now.seen.refused is not None:
         return Plan(_stalled(now, now.seen.refused), again_after=REFUSED_AGAIN_SECONDS)
+    if now.seen.leftover:
+        words = f"The {now.seen.leftover} of an earlier ImageJob of this name is still being deleted."
+        return Plan(status.unfinished(now, now.before.phase or Phase.PENDING, reconciling=State(True, Reason.PREPARING, words)))
     return _Course(now, accepted).plan()
 
 
@@ -213,7 +216,7 @@ class _Course:
             settings=now.seen.settings,
         )
         actions: list[Action] = []
-        if not now.seen.access_ready and now.spec.template.service_account_name is None:
+        if not now.seen.access_ready:
             actions.append(EnsureAccess(now.seen.job["metadata"]["namespace"]))
         actions += [*self._file(), CreateJob(part, body)]
         return Plan(self._status(part, queued=body["spec"]["suspend"], creating=True), tuple(actions))

@@ -133,7 +133,9 @@ class Situation:
     def resumed(self) -> datetime | None:
         """When it went on after a suspension, the last time."""
         found = condition(self.before, ConditionType.SUSPENDED)
-        return parse_time(found.last_transition_time) if found is not None and found.reason == Reason.RESUMED else None
+        if found is None or found.reason not in (Reason.RESUMED, Reason.SUSPENDED):
+            return None
+        return self.seen.now if found.status == "True" else parse_time(found.last_transition_time)
 
     @property
     def has_run(self) -> bool:

@@ -19,7 +19,7 @@ from imagejob_api.pod import (
     TERMINATION_FILE,
     Part,
 )
-from imagejob_api.template import GpuSharing, Template, Toleration
+from imagejob_api.template import Gpu, GpuSharing, Template, Toleration
 from imagejob_operator.constants import GONE_NODE_SECONDS, GRACE_SECONDS
 from imagejob_operator.kubernetes import Json
 from imagejob_operator.objects.naming import own_labels
@@ -30,6 +30,7 @@ _CREDENTIALS_SECONDS: Final = 3600
 _FILE_VOLUME: Final = "imagejob-file"
 _CREDENTIALS_VOLUME: Final = "imagejob-credentials"
 _TMP_VOLUME: Final = "imagejob-tmp"
+_CLAIM: Final = "gpu"
 _TMP: Final = "/tmp"  # noqa: S108  an emptyDir of the pod's own
 _RUNNER_ID: Final = 65532
 """Group of the files in volumes: the user's in the runner's image."""
@@ -77,8 +78,7 @@ def pod_template(
             **_placement(spec, limit_nodes),
             **_given("imagePullSecrets", [{"name": secret.name} for secret in template.image_pull_secrets]),
             **_given("priorityClassName", template.priority_class_name),
-            **_given("runtimeClassName", spec.gpu.runtime_class_name),
-            **_claims(spec),
+            **(_accelerator(spec.gpu) if part is Part.WORK else {}),
             "containers": [_container(spec, part, completions=completions, pods=pods, settings=settings)],
             "volumes": [*_own_volumes(name, template), *(_dumped(volume) for volume in template.volumes)],
         },
@@ -95,7 +95,7 @@ def _container(spec: ImageJobSpec, part: Part, *, completions: int, pods: int, s
         "command": ["imagejob-runner", part.label],
         "env": _environment(template, completions=completions, pods=pods, settings=settings),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
-        **_given("resources", _resources(spec)),
+        **_given("resources", _resources(spec, part)),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -120,19 +120,22 @@ def _environment(template: Template, *, completions: int, pods: int, settings: S
     return [*(_dumped(variable) for variable in template.env if variable.name not in reserved), *own]
 
 
-def _resources(spec: ImageJobSpec) -> Json:
+def _resources(spec: ImageJobSpec, part: Part) -> Json:
+    """What the container asks for; a GPU only where something is computed."""
     resources = spec.template.resources
     limits: Json = dict(resources.limits)
-    if spec.gpu.sharing is GpuSharing.DEVICE:
+    claims = []
+    if part is Part.WORK and spec.gpu.sharing is GpuSharing.DEVICE:
         limits[spec.gpu.resource_name] = spec.gpu.count
-    claims = [{"name": "gpu"}] if spec.gpu.sharing is GpuSharing.CLAIM else []
+    if part is Part.WORK and spec.gpu.sharing is GpuSharing.CLAIM:
+        claims.append({"name": _CLAIM})
     return {**_given("requests", dict(resources.requests)), **_given("limits", limits), **_given("claims", claims)}
 
 
-def _claims(spec: ImageJobSpec) -> Json:
-    if spec.gpu.sharing is not GpuSharing.CLAIM:
-        return {}
-    return {"resourceClaims": [{"name": "gpu", "resourceClaimName": spec.gpu.claim_name}]}
+def _accelerator(gpu: Gpu) -> Json:
+    """What the pod as a whole needs to come to its GPU."""
+    claims = [{"name": _CLAIM, "resourceClaimName": gpu.claim_name}] if gpu.sharing is GpuSharing.CLAIM else []
+    return {**_given("runtimeClassName", gpu.runtime_class_name), **_given("resourceClaims", claims)}
 
 
 def _placement(spec: ImageJobSpec, limit_nodes: Mapping[str, str]) -> Json:

@@ -1,0 +1,519 @@
+"""Whole lives of ImageJobs: what is made, what is written, and that an end after any write changes nothing of it."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from imagejob_api.pod import LABEL_PART, Part, PodProgress, RunnerExit
+from imagejob_operator.constants import LABEL_KUEUE_QUEUE
+from imagejob_operator.kubernetes.kinds import CONFIG_MAP, IMAGE_JOB, IMAGE_PIPELINE, JOB, Kind
+from tests.unit.operator.imagejobs.builders import NAMESPACE, error, image_job, image_pipeline, images, planned, summary
+from tests.unit.operator.imagejobs.fake_cluster import FakeCluster, FakeOperator, KilledError
+
+Json = dict[str, Any]
+MOST_WRITES = 8
+
+
+async def step(cluster: FakeCluster, operator: FakeOperator) -> None:
+    """Kubernetes and the operator until both are at rest."""
+    for _ in range(10):
+        before = cluster.objects.copy()
+        cluster.run_jobs()
+        await operator.settle()
+        if before == cluster.objects:
+            return
+    raise AssertionError("no rest")
+
+
+async def work(cluster: FakeCluster, operator: FakeOperator, *, total: int = 10, code: int = 0) -> None:
+    """Pods run and end until the job has no more; the last one has the summary."""
+    for _ in range(20):
+        await step(cluster, operator)
+        cluster.start_pods()
+        await step(cluster, operator)
+        running = cluster.running_pods
+        if not running:
+            return
+        for pod in running:
+            cluster.pass_time(15)
+            if not is_work(pod):
+                cluster.end_pod(pod, 0, planned(total, 5))
+            else:
+                done = 2 * len([each for each in cluster.matching("pods") if each["status"]["phase"] == "Succeeded" and is_work(each)]) + 2
+                cluster.end_pod(pod, code, summary(total) if done >= total else None)
+            await step(cluster, operator)
+    raise AssertionError("no end")
+
+
+def is_work(pod: Json) -> bool:
+    part: str = pod["metadata"]["labels"][LABEL_PART]
+    return part == Part.WORK.label
+
+
+def status_of(cluster: FakeCluster, name: str = "flowers") -> Json:
+    job = cluster.get("imagejobs", name)
+    assert job is not None
+    return job["status"]
+
+
+def condition(cluster: FakeCluster, kind: str) -> tuple[str, str]:
+    found = next((each for each in status_of(cluster)["conditions"] if each["type"] == kind), None)
+    return (found["status"], found["reason"]) if found else ("", "")
+
+
+def run(scenario: Callable[[FakeCluster, FakeOperator], Coroutine[Any, Any, None]], *jobs: Json) -> FakeCluster:
+    async def whole() -> FakeCluster:
+        cluster = FakeCluster()
+        operator = FakeOperator(cluster)
+        for job in jobs or (image_job(),):
+            cluster.create(IMAGE_JOB, job)
+        await scenario(cluster, operator)
+        return cluster
+
+    return asyncio.run(whole())
+
+
+def test_a_job_with_urls_runs_and_succeeds() -> None:
+    cluster = run(work)
+
+    assert status_of(cluster)["phase"] == "Succeeded"
+    assert status_of(cluster)["progress"] == "10/10"
+    assert condition(cluster, "Complete") == ("True", "Succeeded")
+    assert {name for kind, _, name in cluster.objects if kind == "jobs"} == {"flowers"}
+
+
+def test_a_job_with_a_prefix_is_planned_first() -> None:
+    cluster = run(work, image_job(source={"prefix": {"url": "s3://photos"}}))
+
+    job = cluster.get("jobs", "flowers")
+    assert job is not None
+    assert job["spec"]["completions"] == 5
+    assert status_of(cluster)["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("source", [None, {"prefix": {"url": "s3://photos"}}], ids=["urls", "prefix"])
+def test_a_life_costs_few_writes(source: Json | None) -> None:
+    async def life(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await work(cluster, operator)  # the first job of a namespace also brings its service account and role bindings
+        cluster.writes.clear()
+        cluster.create(IMAGE_JOB, image_job("roses", ttlSecondsAfterFinished=60, **({"source": source} if source else {})))
+        await work(cluster, operator)
+        cluster.pass_time(100)
+        await operator.look_again()
+
+    cluster = run(life)
+
+    assert cluster.get("imagejobs", "roses") is None
+    numbers = cluster.writes.count("PATCH imagejobs/status")
+    assert len(cluster.writes) - numbers <= MOST_WRITES
+    assert numbers <= 8  # 75 s of work at one in 10 s
+
+
+def test_numbers_alone_are_written_once_in_ten_seconds() -> None:
+    async def busy(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        await step(cluster, operator)
+        cluster.writes.clear()
+        for second in range(60):
+            cluster.pass_time(1)
+            for pod in cluster.running_pods:
+                cluster.report(pod, PodProgress(images=images(second // 30), rate=second + 1))
+            await step(cluster, operator)
+
+    assert 5 <= run(busy).writes.count("PATCH imagejobs/status") <= 6
+
+
+def test_a_look_at_what_has_not_changed_writes_nothing() -> None:
+    async def idle(cluster: FakeCluster, operator: FakeOperator) -> None:
+        for _ in range(3):
+            await step(cluster, operator)
+            cluster.start_pods()
+            await step(cluster, operator)
+            cluster.pass_time(20)
+            await operator.look_again()
+            cluster.writes.clear()
+            cluster.pass_time(20)
+            await operator.look_again()
+            await FakeOperator(cluster).look_again()
+            assert cluster.writes == []
+            for pod in cluster.running_pods:
+                cluster.end_pod(pod, 0)
+
+    run(idle)
+
+
+def test_a_restart_over_finished_jobs_writes_nothing() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await work(cluster, operator)
+        cluster.writes.clear()
+        cluster.pass_time(1000)
+        await FakeOperator(cluster).look_again()
+        assert cluster.writes == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("spec", [{}, {"source": {"prefix": {"url": "s3://photos"}}}, {"ttlSecondsAfterFinished": 5}], ids=str)
+def test_a_kill_after_any_write_changes_nothing(spec: Json) -> None:
+    whole = run(work, image_job(**spec))
+    expected, writes = comparable(whole), len(whole.writes)
+
+    async def killed(cluster: FakeCluster, operator: FakeOperator, after: int) -> None:
+        cluster.kill_after = after
+        try:
+            await work(cluster, operator)
+        except KilledError:
+            cluster.kill_after = None
+            cluster.pass_time(3)
+            await work(cluster, FakeOperator(cluster))
+
+    for after in range(1, writes + 1):
+        cluster = run(lambda cluster, operator, after=after: killed(cluster, operator, after), image_job(**spec))
+        assert comparable(cluster) == expected, f"killed after write {after}, {whole.writes[after - 1]}"
+
+
+def comparable(cluster: FakeCluster) -> Json:
+    """All objects but their times, versions, uids, and the pods' random names."""
+    result: dict[str, int] = {}
+    for (kind, namespace, name), thing in cluster.objects.items():
+        if kind in ("pods", "events"):
+            text = kind + thing.get("reason", "") + json.dumps(thing.get("status", {}).get("phase"))
+        else:
+            kept = json.dumps(
+                {key: value for key, value in thing.items() if key != "metadata"} | {"labels": thing["metadata"].get("labels")}
+            )
+            text = f"{kind}/{namespace}/{name}/{_without_times(kept)}"
+        result[text] = result.get(text, 0) + 1
+    return result
+
+
+def _without_times(text: str) -> str:
+    return re.sub(r"uid-[0-9]+", "uid", re.sub(r"20\d\d-\d\d-\d\dT[0-9:]+Z", "time", text))
+
+
+def test_suspend_and_resume() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        await step(cluster, operator)
+        cluster.change_spec("flowers", suspend=True)
+        await step(cluster, operator)
+        assert not cluster.matching("pods")
+        assert (status_of(cluster)["phase"], condition(cluster, "Suspended")) == ("Suspended", ("True", "Suspended"))
+        cluster.change_spec("flowers", suspend=False)
+        await work(cluster, operator)
+        assert (status_of(cluster)["phase"], condition(cluster, "Suspended")) == ("Succeeded", ("False", "NotSuspended"))
+
+    run(scenario)
+
+
+def test_a_job_that_is_created_suspended_has_no_objects() -> None:
+    cluster = run(step, image_job(suspend=True))
+
+    assert {kind for kind, _, _ in cluster.objects} == {"imagejobs", "events"}
+    assert "startTime" not in status_of(cluster)
+
+
+def test_cancel_lets_pods_end_before_the_job_is_over() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        await step(cluster, operator)
+        cluster.change_spec("flowers", cancel=True)
+        await operator.settle()
+        assert (status_of(cluster)["phase"], condition(cluster, "Finished")[0]) == ("Cancelling", "False")
+        await step(cluster, operator)
+        assert (status_of(cluster)["phase"], condition(cluster, "Finished")) == ("Cancelled", ("True", "Cancelled"))
+        assert condition(cluster, "Failed") == ("True", "Cancelled")
+
+    run(scenario)
+
+
+def test_too_many_failures_stop_the_job_and_it_stays_stopped() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        await step(cluster, operator)
+        pod = cluster.running_pods[0]
+        cluster.report(pod, PodProgress(images=images(1, 2)))
+        await operator.settle()
+        job = cluster.get("jobs", "flowers")
+        assert job is not None
+        assert job["spec"]["suspend"] is True
+        cluster.change_spec("flowers", failurePolicy={"maxFailures": 5})  # too late: it has been decided
+        await step(cluster, FakeOperator(cluster))
+        assert condition(cluster, "Failed") == ("True", "TooManyFailures")
+
+    run(scenario, image_job(failurePolicy={"maxFailures": 1}))
+
+
+def test_a_deadline_ends_the_job() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        await step(cluster, operator)
+        assert operator.again[NAMESPACE, "flowers"] == pytest.approx(30)
+        cluster.pass_time(31)
+        await operator.look_again()
+        await step(cluster, operator)
+        assert condition(cluster, "Failed") == ("True", "DeadlineExceeded")
+
+    run(scenario, image_job(activeDeadlineSeconds=30))
+
+
+def test_time_in_suspension_does_not_count_for_the_deadline() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.pass_time(20)
+        cluster.change_spec("flowers", suspend=True)
+        await step(cluster, operator)
+        cluster.pass_time(1000)
+        await operator.look_again()
+        cluster.change_spec("flowers", suspend=False)
+        await step(cluster, operator)
+        cluster.pass_time(20)
+        await operator.look_again()
+        assert condition(cluster, "Finished")[0] == "False"
+        cluster.pass_time(11)
+        await operator.look_again()
+        await step(cluster, operator)
+        assert condition(cluster, "Failed") == ("True", "DeadlineExceeded")
+
+    run(scenario, image_job(activeDeadlineSeconds=30))
+
+
+def test_parallelism_is_changed_live() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.writes.clear()
+        cluster.change_spec("flowers", parallelism=4)
+        await step(cluster, operator)
+        assert len(cluster.matching("pods")) == 4
+        assert cluster.writes == ["PATCH jobs", "PATCH imagejobs/status"]
+
+    run(scenario)
+
+
+def test_a_changed_template_replaces_the_pods_and_takes_nothing_back() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        await step(cluster, operator)
+        cluster.report(cluster.running_pods[0], PodProgress(images=images(2)))
+        cluster.pass_time(20)
+        await step(cluster, operator)
+        before = cluster.get("jobs", "flowers")
+        cluster.change_spec("flowers", template={"resources": {"limits": {"memory": "8Gi"}}})
+        await step(cluster, operator)
+        job = cluster.get("jobs", "flowers")
+        assert before is not None
+        assert job is not None
+        assert job["metadata"]["uid"] != before["metadata"]["uid"]
+        assert job["spec"]["template"]["spec"]["containers"][0]["resources"] == {"limits": {"memory": "8Gi", "nvidia.com/gpu": 1}}
+        assert status_of(cluster)["images"]["succeeded"] == 2
+        await work(cluster, operator)
+        assert status_of(cluster)["phase"] == "Succeeded"
+
+    run(scenario)
+
+
+def test_a_pipeline_that_changes_after_the_start_changes_nothing() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        cluster.create(IMAGE_PIPELINE, image_pipeline())
+        await step(cluster, operator)
+        cluster.pass_time(20)
+        await operator.look_again()
+        cluster.writes.clear()
+        cluster.remove(("imagepipelines", NAMESPACE, "classify"))
+        await FakeOperator(cluster).look_again()
+        assert cluster.writes == []
+        await work(cluster, operator)
+        assert status_of(cluster)["phase"] == "Succeeded"
+
+    run(scenario, image_job(pipeline=None, pipelineRef={"name": "classify"}))
+
+
+def test_a_stalled_job_goes_on_when_its_pipeline_is_there() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        assert condition(cluster, "Stalled") == ("True", "PipelineNotFound")
+        cluster.create(IMAGE_PIPELINE, image_pipeline())
+        await work(cluster, operator)
+        assert status_of(cluster)["phase"] == "Succeeded"
+
+    run(scenario, image_job(pipeline=None, pipelineRef={"name": "classify"}))
+
+
+def test_a_mistake_can_be_put_right_before_the_start() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        assert condition(cluster, "Stalled") == ("True", "InvalidSpec")
+        cluster.change_spec("flowers", chunkSize=2)
+        await work(cluster, operator)
+        assert status_of(cluster)["phase"] == "Succeeded"
+
+    run(scenario, image_job(chunkSize="two"))
+
+
+def test_a_malformed_job_stops_nobody_else() -> None:
+    malformed = [image_job("none", spec=None), image_job("text"), image_job("list"), image_job("huge", chunkSize=10**400)]
+    malformed[0]["spec"] = {}
+    malformed[1]["spec"] = "text"
+    malformed[2]["spec"] = [1]
+    cluster = run(work, *malformed, image_job())
+
+    assert status_of(cluster)["phase"] == "Succeeded"
+    for name in ("none", "text", "list", "huge"):
+        stalled = next(each for each in status_of(cluster, name)["conditions"] if each["type"] == "Stalled")
+        assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSpec")
+
+
+def test_what_no_attempt_can_help_fails_the_job_at_once() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        await step(cluster, operator)
+        cluster.end_pod(cluster.running_pods[0], RunnerExit.MODEL_REFUSED, error("the digest differs"))
+        await step(cluster, operator)
+        assert condition(cluster, "Failed") == ("True", "ModelRefused")
+
+    run(scenario)
+
+
+def test_no_summary_is_made_up_for_by_a_pod_that_finishes() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        for _ in range(3):
+            await step(cluster, operator)
+            cluster.start_pods()
+            for pod in cluster.running_pods:
+                cluster.end_pod(pod, 0)
+        await step(cluster, operator)
+        assert cluster.get("jobs", "flowers-finish") is None  # the last words may be on their way
+        cluster.pass_time(6)
+        await operator.look_again()
+        await step(cluster, operator)
+        cluster.start_pods()
+        cluster.end_pod(cluster.running_pods[0], 0, summary(9, 1))
+        await step(cluster, operator)
+        assert condition(cluster, "Complete") == ("True", "PartiallySucceeded")
+
+    run(scenario)
+
+
+def test_a_job_in_a_queue_is_left_to_kueue() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        job = cluster.get("jobs", "flowers")
+        assert job is not None
+        assert (job["spec"]["suspend"], job["metadata"]["labels"][LABEL_KUEUE_QUEUE]) == (True, "gpus")
+        assert (status_of(cluster)["phase"], condition(cluster, "Suspended")) == ("Pending", ("True", "Queued"))
+        assert "startTime" not in status_of(cluster)
+        cluster.put(("jobs", NAMESPACE, "flowers"), {**job, "spec": {**job["spec"], "suspend": False}})  # Kueue admits it
+        await step(cluster, operator)
+        assert "startTime" in status_of(cluster)
+        cluster.change_spec("flowers", suspend=True)
+        await step(cluster, operator)
+        assert cluster.get("jobs", "flowers") is None  # or Kueue would start it again
+        cluster.change_spec("flowers", suspend=False)
+        await step(cluster, operator)
+        again = cluster.get("jobs", "flowers")
+        assert again is not None
+        assert again["spec"]["suspend"] is True
+
+    run(scenario, image_job(labels={LABEL_KUEUE_QUEUE: "gpus"}))
+
+
+@pytest.mark.parametrize("kind", [JOB, CONFIG_MAP], ids=lambda kind: kind.kind)
+def test_a_name_that_is_taken_is_said_and_left_alone(kind: Kind) -> None:
+    foreign = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "flowers", "namespace": NAMESPACE}}
+    foreign |= {"data": {}, "spec": {"suspend": True, "completions": 1, "parallelism": 1}}
+
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        cluster.create(kind, foreign)
+        await step(cluster, operator)
+        assert condition(cluster, "Stalled") == ("True", "NameTaken")
+        before = len(cluster.writes)
+        await operator.look_again()
+        assert len(cluster.writes) == before
+        assert cluster.get(kind.plural, "flowers") is not None
+        cluster.remove((kind.plural, NAMESPACE, "flowers"))
+        cluster.pass_time(31)
+        await operator.look_again()
+        assert condition(cluster, "Stalled")[0] == "False"
+
+    run(scenario)
+
+
+def test_leftovers_of_an_earlier_job_are_waited_for() -> None:
+    leftover = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": "flowers",
+            "namespace": NAMESPACE,
+            "ownerReferences": [{"kind": "ImageJob", "name": "flowers", "uid": "an earlier one", "controller": True}],
+        },
+        "spec": {"suspend": True},
+    }
+
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        cluster.create(JOB, leftover)
+        await operator.settle()
+        assert operator.again[NAMESPACE, "flowers"] == 1
+        assert status_of(cluster) == {"observedGeneration": -1}
+        cluster.pass_time(6)
+        await operator.look_again()
+        assert condition(cluster, "Reconciling") == ("True", "Preparing")
+        cluster.remove(("jobs", NAMESPACE, "flowers"))
+        await operator.look_again()
+        await work(cluster, operator)
+        assert status_of(cluster)["phase"] == "Succeeded"
+
+    run(scenario)
+
+
+def test_what_the_api_server_refuses_is_said_in_its_words() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        cluster.refuse = lambda method, path: (403, "exceeded quota: jobs") if method == "POST" and path.endswith("/jobs") else None
+        await step(cluster, operator)
+        stalled = next(each for each in status_of(cluster)["conditions"] if each["type"] == "Stalled")
+        assert (stalled["reason"], stalled["message"]) == ("ObjectRefused", "exceeded quota: jobs")
+        cluster.refuse = lambda _method, _path: None
+        cluster.pass_time(31)
+        await operator.look_again()
+        assert cluster.get("jobs", "flowers") is not None
+
+    run(scenario)
+
+
+def test_a_conflict_is_read_again() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await operator.observe()
+        cluster.change_spec("flowers", parallelism=3)  # the operator has not seen it yet
+        assert await operator.controller.reconcile(("ImageJob", NAMESPACE, "flowers")) == 0
+        await step(cluster, operator)
+        assert status_of(cluster)["observedGeneration"] == 2
+
+    run(scenario)
+
+
+def test_a_job_that_is_being_deleted_is_left_alone() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        job = cluster.get("imagejobs", "flowers")
+        assert job is not None
+        job["metadata"]["deletionTimestamp"] = "2026-05-04T10:00:00Z"
+        await operator.look_again()
+        assert cluster.writes == []
+
+    run(scenario)
+
+
+def test_events_are_posted_once() -> None:
+    cluster = run(work)
+
+    assert sorted(event["reason"] for event in cluster.matching("events")) == ["Started", "Succeeded"]

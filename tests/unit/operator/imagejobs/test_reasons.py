@@ -1,0 +1,431 @@
+"""Every reason that a condition may have, each from the state of a cluster that brings it about."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from imagejob_api.pod import Part, PodProgress, RunnerExit
+from imagejob_api.reasons import FAULTS, Fault, Reason
+from imagejob_operator.constants import ANNOTATION_STOP, LABEL_KUEUE_QUEUE
+from imagejob_operator.imagejobs.job_view import Stop
+from imagejob_operator.imagejobs.observed import Hindrance, Observed
+from imagejob_operator.imagejobs.planner import plan
+from imagejob_operator.imagejobs.timestamps import format_time
+from imagejob_operator.limits.view import LimitFacts
+from tests.unit.operator.imagejobs.builders import (
+    START,
+    after,
+    conditions_of,
+    ended_pod,
+    error,
+    image_job,
+    image_pipeline,
+    images,
+    limits,
+    planned,
+    pod,
+    seen,
+    started,
+    summary,
+    unschedulable_pod,
+    waiting_pod,
+    with_condition,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A state, and the condition that it leads to."""
+
+    reason: Reason
+    kind: str
+    holds: bool
+    says: str
+    state: Callable[[], Observed]
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind}-{self.reason}{'-' + self.name if self.name else ''}"
+
+
+def complete(*pods: dict, **spec: object) -> Observed:
+    now = started(image_job(**spec), pods=pods, at=60)
+    with_condition(now.jobs[0], "Complete", at=50)
+    return now
+
+
+def failed(*pods: dict, message: str = "Job has failed", part: Part = Part.WORK, failed_indexes: str = "", **spec: object) -> Observed:
+    now = started(image_job(**spec), part, pods=pods, at=60)
+    with_condition(now.jobs[0], "Failed", at=50, reason="BackoffLimitExceeded", message=message)
+    now.jobs[0]["status"]["failedIndexes"] = failed_indexes
+    return now
+
+
+def stopped(reason: Reason, message: str) -> Observed:
+    now = started(image_job(), at=60)
+    now.jobs[0]["metadata"]["annotations"][ANNOTATION_STOP] = Stop(reason, message).encoded()
+    now.jobs[0]["spec"]["suspend"] = True
+    with_condition(now.jobs[0], "Suspended")
+    return now
+
+
+def resumed() -> Observed:
+    condition = {"type": "Suspended", "status": "True", "reason": "Suspended", "lastTransitionTime": format_time(START)}
+    return started(image_job(status={"conditions": [condition]}))
+
+
+def exited(code: RunnerExit, message: str) -> Observed:
+    return failed(ended_pod(code, result=error(message)))
+
+
+def in_pods_words(reason: str) -> Observed:
+    waits = PodProgress(waiting=1, reason=reason)
+    return started(image_job(), pods=[pod(progress=waits), pod(index=1, progress=waits)])
+
+
+def no_pods(complaint: Hindrance | None) -> Observed:
+    return started(image_job(), at=10, complaint=complaint)
+
+
+def limit_on(**labels: str) -> LimitFacts:
+    return LimitFacts(active=True, node_selector=labels, nodes=0, slots=0)
+
+
+def taken() -> Hindrance:
+    return Hindrance(Reason.NAME_TAKEN, "The Job flowers is not this job's")
+
+
+def changed_template() -> Observed:
+    now = started(image_job())
+    now.job["spec"]["template"] = {"resources": {"limits": {"memory": "8Gi"}}}
+    return now
+
+
+CASES = [
+    # Finished and Complete
+    Case(Reason.NOT_FINISHED, "Finished", False, "", lambda: seen(image_job())),
+    Case(Reason.SUCCEEDED, "Finished", True, "All 10 images", lambda: complete(ended_pod(0, result=summary(10)))),
+    Case(Reason.SUCCEEDED, "Complete", True, "All 10 images", lambda: complete(ended_pod(0, result=summary(10)))),
+    Case(Reason.PARTIALLY_SUCCEEDED, "Finished", True, "2 of 10 images", lambda: complete(ended_pod(0, result=summary(8, 2)))),
+    Case(Reason.PARTIALLY_SUCCEEDED, "Complete", True, "errors.jsonl", lambda: complete(ended_pod(0, result=summary(8, 2)))),
+    Case(Reason.FAILED, "Finished", True, "no GPU", lambda: exited(RunnerExit.DEVICE, "no GPU")),
+    Case(Reason.CANCELLED, "Finished", True, "Cancelled by spec.cancel", lambda: seen(image_job(cancel=True))),
+    Case(Reason.CANCELLED, "Failed", True, "Cancelled by spec.cancel", lambda: stopped(Reason.CANCELLED, "Cancelled by spec.cancel.")),
+    # Failed
+    Case(
+        Reason.TOO_MANY_FAILURES,
+        "Failed",
+        True,
+        "3 of 10 images failed",
+        lambda: complete(ended_pod(0, result=summary(7, 3, within_policy=False))),
+        "at the end",
+    ),
+    Case(
+        Reason.TOO_MANY_FAILURES, "Failed", True, "12 of 100", lambda: stopped(Reason.TOO_MANY_FAILURES, "12 of 100 images failed"), "early"
+    ),
+    Case(Reason.DEADLINE_EXCEEDED, "Failed", True, "30 s", lambda: stopped(Reason.DEADLINE_EXCEEDED, "activeDeadlineSeconds, 30 s")),
+    Case(
+        Reason.START_DEADLINE_EXCEEDED,
+        "Failed",
+        True,
+        "startDeadlineSeconds, 30 s",
+        lambda: seen(image_job(pipeline=None, pipelineRef={"name": "none"}, startDeadlineSeconds=30), at=31),
+    ),
+    Case(Reason.INVALID_JOB, "Failed", True, "no module nets", lambda: exited(RunnerExit.INVALID_JOB, "no module nets")),
+    Case(
+        Reason.INVALID_SOURCE,
+        "Failed",
+        True,
+        "stands twice",
+        lambda: failed(
+            ended_pod(RunnerExit.INVALID_SOURCE, result=error("a.jpg stands twice"), part=Part.PLAN),
+            part=Part.PLAN,
+            source={"prefix": {"url": "s3://photos"}},
+        ),
+    ),
+    Case(Reason.MODEL_REFUSED, "Failed", True, "digest", lambda: exited(RunnerExit.MODEL_REFUSED, "the digest differs")),
+    Case(
+        Reason.MODEL_REFUSED,
+        "Failed",
+        True,
+        "exit code 12",
+        lambda: failed(message="Container runner for pod a/b failed with exit code 12 matching FailJob rule at index 2"),
+        "of a pod that is gone",
+    ),
+    Case(Reason.OUTPUT_REFUSED, "Failed", True, "another job", lambda: exited(RunnerExit.OUTPUT_REFUSED, "belongs to another job")),
+    Case(Reason.STORAGE_UNREACHABLE, "Failed", True, "timed out", lambda: exited(RunnerExit.STORAGE, "s3://results timed out")),
+    Case(Reason.DEVICE_FAILED, "Failed", True, "ECC", lambda: exited(RunnerExit.DEVICE, "uncorrectable ECC error")),
+    Case(
+        Reason.OUT_OF_MEMORY,
+        "Failed",
+        True,
+        "2 of 5 shards were given up. The container was killed because it used more memory",
+        lambda: failed(ended_pod(137, reason="OOMKilled"), failed_indexes="0,3"),
+    ),
+    Case(Reason.EVICTED, "Failed", True, "Evicted (pod flowers-0-0 on node-1)", lambda: failed({**ended_pod(137, reason=" ")} | evicted())),
+    Case(Reason.CRASHED, "Failed", True, "exit code 1: Error (pod flowers-0-0 on node-1)", lambda: failed(ended_pod(1))),
+    Case(Reason.CRASHED, "Failed", True, "exit code 139", lambda: failed(ended_pod(139)), "by a signal"),
+    Case(Reason.CRASHED, "Failed", True, "Job has failed", failed, "with no pod left"),
+    Case(
+        Reason.INCOMPLETE,
+        "Failed",
+        True,
+        "1 of 10 images have no row",
+        lambda: complete(ended_pod(0, result=summary(9, total=10))),
+    ),
+    # Suspended
+    Case(Reason.SUSPENDED, "Suspended", True, "spec.suspend", lambda: seen(image_job(suspend=True))),
+    Case(Reason.QUEUED, "Suspended", True, "queue gpus", lambda: seen(image_job(labels={LABEL_KUEUE_QUEUE: "gpus"}))),
+    Case(Reason.NOT_SUSPENDED, "Suspended", False, "", lambda: seen(image_job())),
+    Case(Reason.RESUMED, "Suspended", False, "", resumed),
+    # Reconciling
+    Case(
+        Reason.PREPARING, "Reconciling", True, "The Job flowers of an earlier", lambda: replace(seen(image_job()), leftover="Job flowers")
+    ),
+    Case(Reason.REPLACING_JOB, "Reconciling", True, "what is committed is kept", changed_template),
+    Case(Reason.STOPPING, "Reconciling", True, "Cancelled", lambda: started(image_job(cancel=True), pods=[pod()])),
+    Case(Reason.RECONCILED, "Reconciling", False, "", lambda: seen(image_job())),
+    # Stalled
+    Case(Reason.NOT_STALLED, "Stalled", False, "", lambda: seen(image_job())),
+    Case(
+        Reason.INVALID_SPEC,
+        "Stalled",
+        True,
+        "spec.chunkSize: must be a whole number, not",
+        lambda: seen(image_job(chunkSize="two")),
+        "type",
+    ),
+    Case(Reason.INVALID_SPEC, "Stalled", True, "spec.source: exactly one of", lambda: seen(image_job(source={})), "rule"),
+    Case(Reason.INVALID_SPEC, "Stalled", True, "put its URLs into a manifest", lambda: seen(too_large()), "too large"),
+    Case(
+        Reason.PIPELINE_NOT_FOUND,
+        "Stalled",
+        True,
+        "There is no ImagePipeline classify in namespace team-a.",
+        lambda: seen(image_job(pipeline=None, pipelineRef={"name": "classify"})),
+    ),
+    Case(
+        Reason.INVALID_PIPELINE,
+        "Stalled",
+        True,
+        "ImagePipeline classify: spec.steps: must have 1 entries or more",
+        lambda: seen(image_job(pipeline=None, pipelineRef={"name": "classify"}), pipeline=image_pipeline(steps=[])),
+    ),
+    Case(
+        Reason.LIMIT_NOT_FOUND,
+        "Stalled",
+        True,
+        "Step infer takes the limit gpu, and there is no such NodeLimit.",
+        lambda: seen(image_job(), limits=limits(gpu=None)),
+    ),
+    Case(
+        Reason.LIMIT_INACTIVE,
+        "Stalled",
+        True,
+        "switched off",
+        lambda: seen(image_job(), limits=limits(gpu=LimitFacts(active=False, node_selector={}, nodes=2, slots=2))),
+    ),
+    Case(
+        Reason.LIMIT_ON_NO_NODE,
+        "Stalled",
+        True,
+        "on nodes with pool=gpus, and the job needs nodes with pool=cpus",
+        lambda: seen(image_job(template={"nodeSelector": {"pool": "cpus"}}), limits=limits(gpu=limit_on(pool="gpus"))),
+        "contradiction",
+    ),
+    Case(
+        Reason.LIMIT_ON_NO_NODE,
+        "Stalled",
+        True,
+        "No node has the limit gpu. The scheduler says: 0/2 nodes",
+        lambda: started(image_job(), at=10, pods=[unschedulable_pod("0/2 nodes are available")], limits=limits(gpu=limit_on(pool="gpus"))),
+        "no node",
+    ),
+    Case(Reason.LIMIT_UNAVAILABLE, "Stalled", True, "gpu is inactive on node-1", lambda: in_pods_words("gpu is inactive on node-1")),
+    Case(Reason.NAME_TAKEN, "Stalled", True, "not this job's", lambda: replace(seen(image_job()), refused=taken())),
+    Case(
+        Reason.OBJECT_REFUSED,
+        "Stalled",
+        True,
+        "exceeded quota",
+        lambda: replace(seen(image_job()), refused=Hindrance(Reason.OBJECT_REFUSED, "exceeded quota: count/jobs.batch")),
+    ),
+    Case(
+        Reason.PODS_REFUSED,
+        "Stalled",
+        True,
+        "violates PodSecurity",
+        lambda: no_pods(Hindrance(Reason.PODS_REFUSED, 'pods "flowers-" is forbidden: violates PodSecurity')),
+    ),
+    Case(
+        Reason.UNSCHEDULABLE,
+        "Stalled",
+        True,
+        "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+        lambda: started(image_job(), at=10, pods=[unschedulable_pod("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")]),
+    ),
+    Case(
+        Reason.IMAGE_PULL_FAILED,
+        "Stalled",
+        True,
+        "not found",
+        lambda: started(image_job(), pods=[waiting_pod("ErrImagePull", 'failed to pull image "x": not found')]),
+    ),
+    Case(
+        Reason.CONTAINER_CONFIG_ERROR,
+        "Stalled",
+        True,
+        'secret "s3" not found',
+        lambda: started(image_job(), pods=[waiting_pod("CreateContainerConfigError", 'secret "s3" not found')]),
+    ),
+    Case(
+        Reason.CONTAINER_START_FAILED,
+        "Stalled",
+        True,
+        "RunContainerError",
+        lambda: started(image_job(), pods=[waiting_pod("RunContainerError")]),
+    ),
+    Case(
+        Reason.VOLUME_UNAVAILABLE,
+        "Stalled",
+        True,
+        'secret "labels" not found',
+        lambda: started(
+            image_job(),
+            at=10,
+            pods=[waiting_pod("ContainerCreating")],
+            complaint=Hindrance(Reason.VOLUME_UNAVAILABLE, 'MountVolume.SetUp failed: secret "labels" not found'),
+        ),
+    ),
+]
+
+
+def evicted() -> dict:
+    one = ended_pod(137)
+    one["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+    one["status"].pop("containerStatuses")
+    return {"status": one["status"]}
+
+
+def too_large() -> dict:
+    return image_job(source={"urls": [{"url": f"https://photos.example/{index:04}/{'x' * 1000}"} for index in range(1000)]})
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+def test_a_state_leads_to_its_condition(case: Case) -> None:
+    made = plan(case.state())
+
+    assert made.status is not None
+    status, reason, message = conditions_of(made.status)[case.kind]
+    assert (status, reason) == ("True" if case.holds else "False", case.reason)
+    assert case.says in message
+
+
+def test_every_reason_has_a_case() -> None:
+    assert {case.reason for case in CASES} == set(Reason)
+
+
+def test_every_condition_belongs_to_this_generation() -> None:
+    for case in CASES:
+        state = case.state()
+        state.job["metadata"]["generation"] = 7
+        status = plan(state).status
+        assert status is not None
+        assert status.observed_generation == 7
+        assert {each.observed_generation for each in status.conditions} == {7}
+
+
+def test_a_job_is_either_complete_or_failed_and_only_when_it_is_finished() -> None:
+    for case in CASES:
+        status = plan(case.state()).status
+        assert status is not None
+        kinds = conditions_of(status)
+        finished = kinds["Finished"][0] == "True"
+        assert ("Complete" in kinds) + ("Failed" in kinds) == finished
+        assert all(kinds[kind][0] == "True" for kind in ("Complete", "Failed") if kind in kinds)
+        assert "Ready" not in kinds
+
+
+def test_a_job_never_reconciles_and_stalls_at_once() -> None:
+    for case in CASES:
+        status = plan(case.state()).status
+        assert status is not None
+        kinds = conditions_of(status)
+        assert not (kinds["Reconciling"][0] == "True" and kinds["Stalled"][0] == "True")
+
+
+def test_every_reason_means_something() -> None:
+    meanings = [reason.meaning for reason in Reason]
+
+    assert all(meaning.endswith(".") for meaning in meanings)
+    assert len(set(meanings)) == len(meanings)
+
+
+def test_every_reason_of_a_failure_says_whose_fault_it_was() -> None:
+    reasons = {case.reason for case in CASES if case.kind == "Failed"}
+
+    assert reasons == set(FAULTS)
+    assert {FAULTS[reason] for reason in reasons} == set(Fault)
+
+
+def test_a_state_is_written_as_json_that_the_status_can_hold() -> None:
+    for case in CASES:
+        status = plan(case.state()).status
+        assert status is not None
+        json.dumps(status.model_dump(mode="json", by_alias=True))
+
+
+def test_patience_comes_before_a_complaint() -> None:
+    early = started(image_job(), at=2, pods=[unschedulable_pod("0/3 nodes are available", since=1)])
+    made = plan(early)
+
+    assert made.status is not None
+    assert conditions_of(made.status)["Stalled"][:2] == ("False", Reason.NOT_STALLED)
+    assert made.again_after == pytest.approx(4)
+
+
+def test_a_pod_that_runs_says_that_nothing_is_wrong() -> None:
+    made = plan(started(image_job(), at=60, pods=[pod(progress=PodProgress(images=images(1))), unschedulable_pod("no GPU left", index=1)]))
+
+    assert made.status is not None
+    assert conditions_of(made.status)["Stalled"][:2] == ("False", Reason.NOT_STALLED)
+
+
+def test_a_kubelet_that_backs_off_says_no_less_than_before() -> None:
+    first = plan(started(image_job(), pods=[waiting_pod("ErrImagePull", "manifest unknown")]))
+    assert first.status is not None
+    job = image_job(status=first.status.model_dump(mode="json", by_alias=True, exclude_none=True))
+    second = plan(started(job, at=20, pods=[waiting_pod("ImagePullBackOff", 'Back-off pulling image "x"')]))
+
+    assert second.status is not None
+    assert conditions_of(second.status)["Stalled"][2] == "manifest unknown"
+
+
+def test_conditions_keep_the_time_since_when_they_hold() -> None:
+    first = plan(seen(image_job(pipeline=None, pipelineRef={"name": "classify"})))
+    assert first.status is not None
+    job = image_job(
+        pipeline=None, pipelineRef={"name": "classify"}, status=first.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    )
+    later = plan(seen(job, at=100))
+    found = plan(seen(job, at=200, pipeline=image_pipeline()))
+
+    assert later.status == first.status
+    assert found.status is not None
+    times = {each.type: each.last_transition_time for each in found.status.conditions}
+    assert times["Stalled"] == format_time(after(200))
+    assert times["Finished"] == format_time(START)
+
+
+def test_a_plan_is_reported_and_the_work_follows() -> None:
+    now = started(
+        image_job(source={"prefix": {"url": "s3://photos"}}), Part.PLAN, pods=[ended_pod(0, result=planned(1000, 4), part=Part.PLAN)], at=60
+    )
+    with_condition(now.jobs[0], "Complete", at=50)
+    made = plan(now)
+
+    assert made.status is not None
+    assert (made.status.images.total, made.status.shards.total, made.status.phase) == (1000, 4, "Running")
