@@ -2,13 +2,18 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from imagejob_cli.cluster.api import Api
 from imagejob_cli.cluster.kubeconfig import Access, choose_target
+from imagejob_cli.constants import SIGNAL_EXIT_BASE
 from imagejob_runner.constants import ExitCode
 
-Work = Callable[[Api], Awaitable[int]]
+Work = Callable[[Api], Coroutine[Any, Any, int]]
+
+_OUTPUT_CLOSED: Final = SIGNAL_EXIT_BASE + signal.SIGPIPE
+"""As of a program that is ended by it, as in `kubectl imagejob logs demo | head`."""
 
 
 def on_cluster(access: Access, work: Work, interrupted: Callable[[], None] = lambda: None) -> int:
@@ -28,14 +33,19 @@ def on_cluster(access: Access, work: Work, interrupted: Callable[[], None] = lam
     target = choose_target(access)
 
     async def supervised() -> int:
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel if task is not None else loop.stop)
         async with Api(target) as api:
-            return await work(api)
+            task = asyncio.create_task(work(api))
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+            return await task
 
+    code: int = _OUTPUT_CLOSED
     try:
-        return asyncio.run(supervised())
+        try:
+            code = asyncio.run(supervised())
+        except* BrokenPipeError:  # whoever read what is printed has read enough
+            pass
     except asyncio.CancelledError:
         interrupted()
-        return ExitCode.INTERRUPTED
+        code = ExitCode.INTERRUPTED
+    return code

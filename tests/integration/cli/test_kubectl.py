@@ -43,3 +43,15 @@ def test_exit_codes_reach_the_shell(kubectl: ControlPlane, components: Path, job
     path = os.pathsep.join([str(components), os.environ["PATH"]])
     command = ["kubectl", "imagejob", "status", "demo", "-w", "-n", jobs.namespace]
     assert subprocess.run(command, env=kubectl.env | {"PATH": path}, capture_output=True, check=False).returncode == 5
+
+
+def test_whoever_has_read_enough_may_stop_reading(cluster: ControlPlane, jobs: Jobs) -> None:
+    jobs.make()
+    script = f"set -o pipefail; {PLUGIN} status -n {jobs.namespace} --json -w | head -n 1"
+    command = ["timeout", "60", "bash", "-c", script]
+    with subprocess.Popen(command, env=cluster.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reading:
+        assert reading.stdout is not None
+        assert reading.stdout.readline().startswith('{"jobs": ')
+        jobs.run()  # the next line meets a closed pipe
+        _, said = reading.communicate()
+    assert (reading.returncode, said) == (141, "")
