@@ -10,7 +10,7 @@
   verbs: [patch]
 - apiGroups: [imagejob.dev]
   resources: [imagepipelines]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
@@ -50,7 +50,7 @@
 {{- define "imagejob.rules.limits" -}}
 - apiGroups: [""]
   resources: [nodes]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [imagejob.dev]
   resources: [nodelimits]
   verbs: [get, list, watch]
