@@ -1,4 +1,5 @@
-# `make help` lists what there is. `make demo` and `make test` need nothing before them but Python 3.11 or newer (and Go for the S3 tests).
+# `make help` lists what there is. `make demo` and `make test` need nothing before them but Python 3.11 or newer (and Go for the S3 server,
+# Kubernetes and Helm).
 
 PYTHON ?= python3
 VENV := .venv

@@ -1,7 +1,10 @@
 """What each value does to the manifests."""
 
 import json
+import tarfile
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -321,6 +324,21 @@ def test_users_can_be_exempt_from_the_policy_for_leases() -> None:
 
 
 # --- notes, and the checks themselves ---
+
+
+def test_the_chart_is_of_the_projects_version() -> None:
+    project = tomllib.loads((CHART.parents[1] / "pyproject.toml").read_text())["project"]["version"]
+    about = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (about["version"], about["appVersion"]) == (project, project)
+
+
+def test_the_package_holds_no_values_of_tests(tmp_path: Path) -> None:
+    helm("package", str(CHART), f"--destination={tmp_path}")
+    (package,) = tmp_path.iterdir()
+    with tarfile.open(package) as archive:
+        found = set(archive.getnames())
+    assert {"imagejob/values.schema.json", "imagejob/templates/crds/imagejobs.yaml", "imagejob/README.md"} <= found
+    assert not [name for name in found if "/ci/" in name]
 
 
 def notes(values: Json) -> str:
