@@ -2,8 +2,11 @@ import asyncio
 import gc
 import json
 import statistics
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from kubernetes.aio.config import kube_config
@@ -139,6 +142,45 @@ async def test_a_dead_pods_slot_is_passed_on_at_once(world: Cluster, end: str, r
     record_property("reap_seconds_max", max(seconds))
     print(f"from the pod's event to the Lease's: p50 {1000 * statistics.median(seconds):.1f} ms, max {1000 * max(seconds):.1f} ms")  # noqa: T201
     assert statistics.median(seconds) < 0.5
+
+
+async def test_the_command_frees_a_dead_pods_slot(world: Cluster, cluster: ControlPlane, record_property: RecordProperty) -> None:
+    node = await world.add_node(0)
+    program = str(Path(sys.executable).with_name("imagejob-operator"))
+    command = [program, "--namespace", world.namespace, "--host", "127.0.0.1", "--port", "0", "--status-seconds", "1"]
+    seconds = []
+    with running_command(cluster, command):
+        await world.set_limit("gpu", slots=1)
+        await settled(world, "gpu", slots=1)
+        for number in range(10):
+            for name in (f"dead-{number}", f"next-{number}"):
+                await world.request("gpu", node, await world.add_pod(name, node))
+            await world.end_pod(f"dead-{number}")
+
+            async def passed_on(successor: str = f"{world.namespace}/next-{number}") -> bool:
+                return [holder.pod for holder in (await world.state("gpu", node)).holders] == [successor]
+
+            seconds.append(await until(passed_on, "the next pod holds the slot"))
+            await world.end_pod(f"next-{number}")
+
+            async def empty() -> bool:
+                return (await world.state("gpu", node)).held == 0
+
+            await until(empty, "nobody holds the slot")
+    record_property("reap_by_command_seconds_p50", statistics.median(seconds))
+    print(f"from a pod's deletion to the next holder: p50 {1000 * statistics.median(seconds):.0f} ms, max {1000 * max(seconds):.0f} ms")  # noqa: T201
+    assert statistics.median(seconds) < 1
+
+
+@contextmanager
+def running_command(cluster: ControlPlane, command: list[str]) -> Iterator[None]:
+    """The operator as a process."""
+    child = cluster.run("imagejob-operator", command)
+    try:
+        yield
+    finally:
+        child.process.terminate()
+        child.process.wait(timeout=60)
 
 
 def from_event_to_write(running: Operator, pod: str, end: str) -> float:
