@@ -85,7 +85,7 @@ class FailurePolicy(ApiModel):
     max_failures: Annotated[int, Field(ge=0, le=_INT32)] | None = None
     """Largest number of images that may fail."""
     backoff_limit_per_shard: Annotated[int, Field(ge=0, le=100)] = 3
-    """How often a shard's process or pod is started again after a crash."""
+    """How often a crash is followed by another attempt, for each shard's process or, in a cluster, each index of the Job."""
     retry_failed: bool = False
     """When resuming, do images with a failed row once more."""
 
@@ -111,25 +111,25 @@ class ImageJobSpec(ApiModel):
     output: Output
     """Where the rows go."""
     parallelism: Annotated[int, Field(ge=1, le=10_000)] = 1
-    """Pods (on one machine: processes) at once."""
+    """Pods (on one machine: processes) at once; may be changed while the job runs."""
     chunk_size: Annotated[int, Field(ge=1, le=10_000)] = DEFAULT_CHUNK_SIZE
     """Images that are committed together: the unit of resume."""
     shards: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Parts that the job is split into; computed unless set."""
+    """Parts that the job is split into, each for one pod at a time; unless set four for each pod, and never more than there are chunks."""
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
-    """Place in the queue of a limit: higher goes first."""
+    """Place in the queues of limits: higher goes first, and equals in the order in which they came."""
     failure_policy: FailurePolicy = FailurePolicy()
-    """How much may fail."""
+    """How much may fail before the job does."""
     suspend: bool = False
-    """True stops the job's pods; outputs stay, and False goes on."""
+    """True ends the job's pods when they have committed what is whole; False goes on where they stopped."""
     cancel: bool = False
-    """True ends the job for good; outputs stay."""
+    """True ends the job for good when its pods have committed what is whole; outputs stay."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=_INT32)] | None = None
-    """Seconds that the job may run."""
+    """Seconds that the job may run, from its start or last resumption; then it fails, and what is done stays."""
     start_deadline_seconds: Annotated[int, Field(ge=1, le=_INT32)] | None = None
-    """Seconds within which the job must have started."""
+    """Seconds within which a first pod must run, from the job's creation or last resumption; else the job fails."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=_INT32)] | None = None
-    """Seconds after its end when the object is deleted; kept unless set."""
+    """Seconds after its end when the ImageJob is deleted, with its pods and their logs; kept unless set. Outputs stay."""
     gpu: Gpu = Gpu()
     """The accelerator that each pod asks for."""
     template: Template = Template()
@@ -200,7 +200,7 @@ class ImageJobStatus(ApiModel):
     pods: PodCounts = PodCounts()
     """The job's pods."""
     waiting_for_limit: int = 0
-    """Pods that wait for a slot."""
+    """Pods that wait for a slot and hold none."""
     images_per_second: str = ""
     """Rate of late, as a decimal."""
     eta: Timestamp | None = None

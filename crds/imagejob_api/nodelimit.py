@@ -33,11 +33,11 @@ class NodeLimitSpec(ApiModel):
     slots: Annotated[int, Field(ge=0, le=1024)] | None = None
     """Slots on each node."""
     slots_per_device: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Slots for each GPU of a node; a node without a GPU counts as one device."""
+    """Slots for each GPU of a node, however many times the node offers it; a node without a GPU counts as one with one GPU."""
     node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
-    """Labels that a node must carry; all nodes unless set."""
+    """Labels that a node must carry to have the limit; all nodes unless set. Jobs that take the limit are placed on these nodes."""
     overrides: Annotated[list[NodeOverride], Field(max_length=1000), ListMap("node")] = Field(default_factory=list)
-    """Nodes with another number of slots."""
+    """Nodes with another number of slots, by name."""
     lease_duration_seconds: Annotated[int, Field(ge=2, le=3600)] = 30
     """Seconds without a renewal after which a holder is taken for dead."""
     active: bool = True

@@ -177,11 +177,11 @@ class Template(ApiModel):
     """What a user may choose about the pods."""
 
     image: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
-    """Image of the runner; the operator's default unless set."""
+    """Image of the pods, with imagejob-runner in it; the installation's own unless set."""
     resources: ResourceRequirements = ResourceRequirements()
-    """CPU and memory."""
+    """CPU, memory and other resources of the pods; the GPU is in `gpu`."""
     node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
-    """Labels that the node must carry."""
+    """Labels that the node must carry, besides those of the limits that the steps take."""
     tolerations: Annotated[list[Toleration], Field(max_length=64)] = Field(default_factory=list)
     """Taints that pods put up with."""
     affinity: JsonObject | None = None
@@ -193,7 +193,7 @@ class Template(ApiModel):
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=64)] = Field(default_factory=list)
     """Mounts of those volumes."""
     service_account_name: _Reference | None = None
-    """Service account; one made for runners unless set."""
+    """Service account of the pods; imagejob-runner, which the operator makes, unless set. Another one has to be given a runner's rights."""
     image_pull_secrets: Annotated[list[SecretReference], Field(max_length=16)] = Field(default_factory=list)
     """Secrets to pull the image with."""
     priority_class_name: _Reference | None = None
