@@ -83,6 +83,7 @@ def test_a_function_that_is_not_there_is_told_before_anything_runs(lab: Lab) -> 
     source = {"urls": [{"url": "file:///a"}]}
     missing_name = lab.run(lab.job([call("work", "no_such_function")], source, name="name")).expect(2)
     assert "no_such_function" in missing_name.err
+    assert not lab.output("name").folder.exists(), "nothing is written that would refuse the corrected job"
     step = {"name": "work", "call": {"function": "no_such_module:function"}}
     missing_module = lab.run(lab.job([step], source, name="module")).expect(2)
     assert "no_such_module" in missing_module.err

@@ -46,9 +46,18 @@ def test_batches_become_smaller_when_memory_runs_out_and_no_image_is_lost(lab: L
     lab.verify("tight")
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_run_with_the_reason(lab: Lab) -> None:
+def test_a_model_that_cannot_be_made_ends_the_run_with_the_reason(lab: Lab) -> None:
     pictures.write_all(lab.folder / "photos", {"a.jpg": pictures.photo(1)})
     source = {"prefix": {"url": str(lab.folder / "photos")}}
-    ended = lab.run(lab.job([DOWNLOAD, infer("no_such_factory")], source, parallelism=2)).expect(2)
-    assert "no_such_factory" in ended.answer["message"]
+    ended = lab.run(lab.job([DOWNLOAD, infer("mean_colour", shade="dark")], source, parallelism=2)).expect(2)
+    assert "unexpected keyword argument 'shade'" in ended.answer["message"]
     assert lab.output().rows() == []
+
+
+def test_an_architecture_that_is_not_there_is_found_before_anything_is_written(lab: Lab) -> None:
+    pictures.write_all(lab.folder / "photos", {"a.jpg": pictures.photo(1)})
+    source = {"prefix": {"url": str(lab.folder / "photos")}}
+    ended = lab.run(lab.job([DOWNLOAD, infer("no_such_factory")], source)).expect(2)
+    assert "no_such_factory" in ended.err
+    assert not lab.output().folder.exists()
+    lab.run(lab.job([DOWNLOAD, infer("mean_colour")], source)).expect(0)

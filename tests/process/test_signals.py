@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,21 @@ def test_the_second_ctrl_c_ends_a_run_at_once(lab: Lab) -> None:
     lab.verify()
 
 
+def test_rows_that_failed_before_still_count_as_failed_in_a_run_that_is_interrupted_again(lab: Lab) -> None:
+    log = lab.folder / "log"
+    step = call("work", "fail_each", limit="gpu", retries={"limit": 0}, arguments={"log": str(log), "every": 3, "seconds": 0.02})
+    job = lab.job([step], inputs(IMAGES), chunkSize=CHUNK, shards=2, failurePolicy={"maxFailureRate": 1})
+    for target in (2 * CHUNK, 4 * CHUNK):
+        run = lab.start_job(job)
+        after(log, target, run)
+        run.send(signal.SIGINT)
+        ended = run.wait().expect(130)
+        statuses = Counter(row["status"] for row in lab.output().rows())
+        assert statuses["failed"] > 0
+        images = ended.answer["images"]
+        assert images == {"total": IMAGES, "succeeded": statuses["ok"], "failed": statuses["failed"], "skipped": 0}
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_when_the_terminal_closes_the_runners_end_by_themselves_and_free_their_slots(lab: Lab, number: signal.Signals) -> None:
     job, log, pace = paced(lab, "0.05", images=900)
@@ -139,3 +155,11 @@ def test_a_run_that_still_plans_can_be_interrupted(lab: Lab) -> None:
     assert seconds[0] < 5
     assert "Traceback" not in ended.err
     assert not (lab.output().folder / "_imagejob" / "plan.json").exists()
+
+
+def test_the_deadline_holds_for_planning_too(lab: Lab) -> None:
+    with serving({"/list.txt": stalls}) as web:
+        steps = [{"name": "download", "download": {"allowedNetworks": [f"{ALLOWED}/32"]}}]
+        job = lab.job(steps, {"manifest": {"url": web.url("/list.txt")}}, activeDeadlineSeconds=1)
+        ended = lab.start_job(job).wait(within=30).expect(124)
+    assert "activeDeadlineSeconds: 1 s have passed" in ended.answer["message"]

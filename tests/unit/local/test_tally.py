@@ -54,3 +54,22 @@ def test_a_successor_that_has_not_looked_at_the_output_yet_takes_nothing_away() 
     tally.ended("0/1")
     tally.add("0/2", snapshot(Counter(), already=0))
     assert tally.progress(Phase.RUNNING).done == 24
+
+
+def test_rows_that_were_there_before_count_as_what_they_are() -> None:
+    tally = Tally({})
+    tally.found = Counter({"ok": 5, "failed": 2})
+    tally.add("0/1", Snapshot(Progress(committed=Counter({OK: 6, GONE: 2})), Counter({"ok": 10, "failed": 4, UNREAD: 2})))
+    tally.ended("0/1")
+    assert tally.already == Counter({"ok": 15, "failed": 6, UNREAD: 2})
+    # The next process finds what the crashed one has committed, and reads all of it.
+    tally.add("0/2", Snapshot(Progress(), Counter({"ok": 17, "failed": 6, "skipped": 1})))
+    assert tally.already == Counter({"ok": 16, "failed": 6, "skipped": 1})
+
+
+def test_a_row_that_has_not_been_read_may_be_one_that_is_known() -> None:
+    tally = Tally({})
+    tally.add("0/1", Snapshot(Progress(committed=Counter({OK: 6, GONE: 2})), Counter()))
+    tally.ended("0/1")
+    tally.add("0/2", Snapshot(Progress(), Counter({"ok": 4, UNREAD: 8})))
+    assert tally.already == Counter({UNREAD: 4}), "eight of the twelve are those of the process before"
