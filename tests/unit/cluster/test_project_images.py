@@ -11,7 +11,8 @@ _CHECKOUT = Path(__file__).parents[3]
 def test_images_are_made_of_the_packages_and_what_describes_them() -> None:
     found = sources(_CHECKOUT)
     assert {"pyproject.toml", "README.md", "LICENSE", "runner/imagejob_runner/shard.py", "cli/imagejob_cli/py.typed"} <= set(found)
-    assert {path.partition("/")[0] for path in found} == {"pyproject.toml", "README.md", "LICENSE", "crds", "lease", "runner", "operator", "cli"}
+    packages = {"crds", "lease", "runner", "operator", "cli"}
+    assert {path.partition("/")[0] for path in found} == {"pyproject.toml", "README.md", "LICENSE", *packages}
     assert not [path for path in found if "__pycache__" in path or path.endswith(".pyc")]
 
 
