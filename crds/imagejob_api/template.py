@@ -193,7 +193,7 @@ class Template(ApiModel):
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=64)] = Field(default_factory=list)
     """Mounts of those volumes."""
     service_account_name: _Reference | None = None
-    """Service account of the pods; imagejob-runner, which the operator makes, unless set. Another one has to be given a runner's rights."""
+    """Service account of the pods; imagejob-runner, which the operator makes, unless set. With another one pods cannot report progress."""
     image_pull_secrets: Annotated[list[SecretReference], Field(max_length=16)] = Field(default_factory=list)
     """Secrets to pull the image with."""
     priority_class_name: _Reference | None = None

@@ -1,6 +1,6 @@
 """A worker's turn on its step's limits: when it takes the slots, keeps them and lets them go.
 
-This is where an image waits for its slot: `Turn.enter`. The rules are those of the hold in docs/lease.md:
+This is where an image waits for its slot: `Turn.enter`. The rules are those of the hold in docs/pipelines.md:
 
 * with nobody waiting, the slot is kept, through short gaps too, and let go after `hold` without work;
 * while others wait, it is let go at once when there is nothing ready or the next stage is behind, and after `hold` of work otherwise;

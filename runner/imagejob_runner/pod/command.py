@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     codes = "\n".join(f"  {code.value:3}  {code.name}" for code in RunnerExit)
     made = argparse.ArgumentParser(
         prog="imagejob-runner",
-        description="Does one part of an ImageJob. The operator starts it in the job's pods; docs/runner.md explains it.",
+        description="Does one part of an ImageJob. The operator starts it in the job's pods; docs/operations.md lists its exit codes.",
         epilog=(
             "examples:\n"
             f"  imagejob-runner plan                       in a pod, with the job at {JOB_FILE}\n"

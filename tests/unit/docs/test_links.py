@@ -3,12 +3,16 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Final
 
 import click
 import pytest
 
 from imagejob_cli.app import app
 from tests.unit.docs.pages import CHECKOUT, DOCS, PAGES, Block, anchor, blocks, headings, links
+
+NAMING: Final = ("crds", "lease", "runner", "operator", "cli", "charts", "examples")
+"""Folders whose files name pages."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
@@ -25,6 +29,13 @@ def test_links_resolve(page: Path) -> None:
 def test_every_page_can_be_found() -> None:
     linked = {(page.parent / link.partition("#")[0]).resolve() for page in PAGES for link in links(page)}
     assert [page.name for page in DOCS.glob("*.md") if page not in linked] == []
+
+
+def test_pages_that_the_code_names_are_there() -> None:
+    files = [file for folder in NAMING for file in (CHECKOUT / folder).rglob("*") if file.suffix in (".py", ".yaml", ".tpl", ".txt")]
+    named = {page for file in files for page in re.findall(r"docs/[\w-]+\.md", file.read_text())}
+    assert named
+    assert [page for page in sorted(named) if not (CHECKOUT / page).exists()] == []
 
 
 @pytest.mark.parametrize("block", blocks("console"), ids=str)
