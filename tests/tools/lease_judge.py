@@ -24,6 +24,8 @@ class Track:
 class LeaseJudge:
     """Takes in revisions in the order in which they were made, and remembers what was wrong."""
 
+    unqueued_priority: int | None = 0
+    """Priority of those who are granted slots without having been seen in the queue, where it does not show. None: any."""
     problems: list[str] = field(default_factory=list)
     tracks: dict[str, Track] = field(default_factory=dict)
     """By the Lease's name."""
@@ -51,7 +53,7 @@ class LeaseJudge:
         if known is None or known.uid != metadata["uid"]:
             self.tracks[name] = Track(metadata["uid"], state)
         else:
-            found += _set_back(known.state, state) if after_gap else _step(known.state, state)
+            found += _set_back(known.state, state) if after_gap else _step(known.state, state, self.unqueued_priority)
             known.state = state
             known.revisions += 1
         self.problems += [f"{where}: {problem}" for problem in found]
@@ -70,14 +72,14 @@ def _by_itself(state: LeaseState) -> Iterator[str]:
         yield f"{room} slots are free and {head.id} waits"
 
 
-def _step(before: LeaseState, after: LeaseState) -> Iterator[str]:
+def _step(before: LeaseState, after: LeaseState, unqueued_priority: int | None) -> Iterator[str]:
     """What may be true of no write."""
     known = {(holder.id, holder.fence) for holder in before.holders}
     granted = sorted((holder for holder in after.holders if (holder.id, holder.fence) not in known), key=lambda holder: holder.fence)
     yield from _set_back(before, after)
     yield from _too_many(granted, after)
     yield from _old_fences(granted, before)
-    yield from _out_of_turn(granted, before, after)
+    yield from _out_of_turn(granted, before, after, unqueued_priority)
     yield from _jumped_the_queue(before, after)
 
 
@@ -103,11 +105,14 @@ def _old_fences(granted: list[Holder], before: LeaseState) -> Iterator[str]:
         yield f"fences of new grants must be above {before.transitions}: {old}"
 
 
-def _out_of_turn(granted: list[Holder], before: LeaseState, after: LeaseState) -> Iterator[str]:
-    """Nobody is granted a slot while somebody ahead goes on waiting. One who never queued has the lowest priority that there is, 0."""
+def _out_of_turn(granted: list[Holder], before: LeaseState, after: LeaseState, unqueued_priority: int | None) -> Iterator[str]:
+    """Nobody is granted a slot while somebody ahead goes on waiting."""
     places = {waiter.id: place for place, waiter in enumerate(before.queue)}
     for holder in granted:
-        ahead = before.queue[: places[holder.id]] if holder.id in places else tuple(other for other in before.queue if other.priority >= 0)
+        if holder.id in places:
+            ahead = before.queue[: places[holder.id]]
+        else:
+            ahead = tuple(other for other in before.queue if unqueued_priority is not None and other.priority >= unqueued_priority)
         passed_over = [other.id for other in ahead if after.waiter(other.id) is not None and other.slots <= after.slots]
         if passed_over:
             yield f"{holder.id} was granted a slot before {passed_over}"

@@ -41,10 +41,11 @@ class LeaseRecorder:
         kubeconfig: Access that may list and watch Leases in the namespace and pods everywhere.
         namespace: Where the Leases are.
         spoilt: Names of Leases that a test spoils on purpose.
+        unqueued_priority: See `LeaseJudge`.
     """
 
-    def __init__(self, kubeconfig: Path, namespace: str, spoilt: Collection[str] = ()) -> None:
-        self.judge = LeaseJudge()
+    def __init__(self, kubeconfig: Path, namespace: str, spoilt: Collection[str] = (), unqueued_priority: int | None = 0) -> None:
+        self.judge = LeaseJudge(unqueued_priority)
         self.gaps = 0
         """How often revisions may have been missed."""
         self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"

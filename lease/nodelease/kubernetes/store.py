@@ -65,6 +65,8 @@ class KubernetesStore:
         try:
             written = await self._api.request("PUT", self._object(limit), {"fieldManager": FIELD_MANAGER}, merged(known, state))
         except ApiError as error:
+            if error.status == HTTPStatus.CONFLICT:
+                raise ConflictError(str(error)) from error
             raise self._translated(limit, error) from error
         self._remember(limit, written)
         return Snapshot(lease_version(written), state)
@@ -127,8 +129,6 @@ class KubernetesStore:
         if error.status == HTTPStatus.NOT_FOUND:
             self._objects.pop(limit, None)
             return LimitNotFoundError(self._missing(limit))
-        if error.status == HTTPStatus.CONFLICT:
-            return ConflictError(str(error))
         return error
 
     def _missing(self, limit: str) -> str:

@@ -68,7 +68,7 @@ class LeaseWatch:
         """Version of the newest state seen here."""
         self._shows_state = False
         """Whether a state was reported last. Then failures are not: who holds loses nothing by them until it cannot renew."""
-        self._failures = 0
+        self._delay = constants.WATCH_RETRY_FIRST_SECONDS
 
     async def observations(self) -> AsyncIterator[Observation]:
         """See `LeaseStore.watch`."""
@@ -143,11 +143,13 @@ class LeaseWatch:
         return Observation(snapshot, resumed=resumed)
 
     async def _pause(self, lasted: float, problem: str) -> None:
-        self._failures = 0 if lasted > constants.WATCH_RETRY_LAST_SECONDS else self._failures + 1
-        if problem and self._failures <= 1:
-            logger.info("The watch on Lease %r broke and begins again: %s", self._target.name, problem)
-        delay = min(constants.WATCH_RETRY_LAST_SECONDS, constants.WATCH_RETRY_FIRST_SECONDS * 2 ** min(self._failures, 16))
-        await asyncio.sleep(random.uniform(0.5, 1) * delay)  # noqa: S311  no secret
+        if lasted > self._delay:
+            self._delay = constants.WATCH_RETRY_FIRST_SECONDS
+            if problem:
+                logger.info("The watch on Lease %r broke and begins again: %s", self._target.name, problem)
+        else:
+            self._delay = min(2 * self._delay, constants.WATCH_RETRY_LAST_SECONDS)
+        await asyncio.sleep(random.uniform(0.5, 1) * self._delay)  # noqa: S311  no secret
 
 
 def _may_be_old(state: LeaseState, catching_up_since: float | None) -> bool:

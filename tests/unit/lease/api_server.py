@@ -5,7 +5,7 @@ import copy
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -50,6 +50,7 @@ class ApiServer:
         self.requests: list[tuple[str, dict[str, str]]] = []
         """Method and parameters of each."""
         self.url = ""
+        self._break_at = 0
         self._changed = asyncio.Event()
         self._broken = asyncio.Event()
         self._ending = asyncio.Event()
@@ -79,14 +80,14 @@ class ApiServer:
         self._changed.set()
 
     def break_watches(self) -> None:
-        """End all watches without a word."""
+        """End all watches without a word, after what has happened so far."""
+        self._break_at = len(self.history)
         self._broken.set()
 
     def forget(self) -> None:
         """Remember no version before the newest, and let nobody watch from there."""
         self.version += 1
         self.remembers_since = self.version
-        self.history.clear()
 
     def count(self, method: str) -> int:
         """How many requests there were."""
@@ -132,23 +133,30 @@ class ApiServer:
         if version and version < self.remembers_since:
             return _status(410, "too old resource version")
         response = web.StreamResponse()
-        await response.prepare(request)
+        with suppress(ConnectionError):  # who watched has left
+            await response.prepare(request)
+            await self._stream(response, version)
+        return response
+
+    async def _stream(self, response: web.StreamResponse, version: int) -> None:
         if not version and self.lease is not None:
             await _send(response, "ADDED", self.lease)
         sent = len(self.history) if not version else sum(_version(thing) <= version for _, thing in self.history)
         self._broken.clear()
-        while not self._broken.is_set() and not self._ending.is_set():
-            for kind, thing in self.history[sent:]:
-                await _send(response, kind, thing)
-            sent = len(self.history)
+        while not self._ending.is_set():
+            due = self.history[sent : self._break_at] if self._broken.is_set() else self.history[sent:]
+            sent += len(due)
             self._changed.clear()
+            for kind, thing in due:
+                await _send(response, kind, thing)
+            if self._broken.is_set():
+                break
             waits = [asyncio.ensure_future(event.wait()) for event in (self._changed, self._broken, self._ending)]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for wait in waits:
                     wait.cancel()
-        return response
 
     @asynccontextmanager
     async def serve(self, trust: ssl.SSLContext | None = None) -> AsyncIterator["ApiServer"]:

@@ -13,7 +13,7 @@ from nodelease.exceptions import ConflictError, LimitNotFoundError, StoreUnavail
 from nodelease.holding import Holding
 from nodelease.session import LimitSession
 from nodelease.state import LeaseState, Waiter
-from nodelease.store import Observation, Snapshot
+from nodelease.store import LeaseStore, Observation, Snapshot
 
 LIMIT = "gpu"
 
@@ -123,13 +123,12 @@ class SimulatedStore:
             raise StoreUnavailableError("the network failed")
 
 
-class Party:
+class Member:
     """What a `LeaseClient` is, but for its thread."""
 
-    def __init__(self, server: SimulatedServer, name: str, rng: random.Random, faults: float = 0.0) -> None:
+    def __init__(self, store: LeaseStore, name: str) -> None:
         self.name = name
-        self.server = server
-        self.store = SimulatedStore(server, rng, faults)
+        self.store = store
         self.session = LimitSession(self.store, LIMIT, self)
         self.numbers = count(1)
 
@@ -148,14 +147,72 @@ class Party:
         self.session.pass_on(claim, holding)
         return await self._granted(claim)
 
-    async def crash(self) -> None:
-        """Stop at this point, and be reaped."""
-        await self.session.abort()
-        self.server.reap({request for request in self.server.state.ids if request.startswith(f"{self.name}-")})
-
     async def _granted(self, claim: Claim) -> Holding:
         try:
             return await asyncio.wrap_future(claim.future)
         except BaseException:
             self.session.abandon(claim)
             raise
+
+
+class Party(Member):
+    """A member over the simulated network."""
+
+    store: SimulatedStore
+
+    def __init__(self, server: SimulatedServer, name: str, rng: random.Random, faults: float = 0.0) -> None:
+        super().__init__(SimulatedStore(server, rng, faults), name)
+        self.server = server
+
+    async def crash(self) -> None:
+        """Stop at this point, and be reaped."""
+        await self.session.abort()
+        self.server.reap({request for request in self.server.state.ids if request.startswith(f"{self.name}-")})
+
+
+class Resource:
+    """Notices when it is used by more than it has room for."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.used = 0
+        self.overused = False
+
+    async def use(self, holding: Holding, rng: random.Random) -> None:
+        if not holding.valid:
+            return
+        self.used += len(holding.slots)
+        self.overused |= self.used > self.room
+        try:
+            for _ in range(rng.randint(0, 5)):
+                await asyncio.sleep(0)
+        finally:
+            self.used -= len(holding.slots)
+
+
+async def work(party: Party, resource: Resource, rng: random.Random, rounds: int) -> int:
+    """Take slots in every way there is; returns how often it worked."""
+    done = 0
+    while done < rounds:
+        kind = rng.random()
+        acquiring = asyncio.ensure_future(party.acquire(slots=rng.choice([1, 1, 2]), priority=rng.choice([0, 0, 1])))
+        if kind < 0.3:
+            await asyncio.sleep(rng.random() * 0.004)
+            if acquiring.cancel():
+                await asyncio.gather(acquiring, return_exceptions=True)
+                continue
+        holding = await acquiring
+        await resource.use(holding, rng)
+        if kind > 0.6:
+            holding = await holding.pass_on()
+            await resource.use(holding, rng)
+        if kind > 0.9:
+            passing = asyncio.ensure_future(holding.pass_on())
+            await asyncio.sleep(rng.random() * 0.002)
+            if passing.cancel():
+                await asyncio.gather(passing, return_exceptions=True)
+            else:
+                holding = await passing
+        await holding.release()
+        done += 1
+    return done

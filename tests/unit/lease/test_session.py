@@ -11,9 +11,8 @@ from nodelease import transitions
 from nodelease.claim import Claim
 from nodelease.clock import now
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
-from nodelease.holding import Holding
 from nodelease.state import LeaseState, Waiter
-from tests.unit.lease.simulated import Party, SimulatedServer
+from tests.unit.lease.simulated import Party, Resource, SimulatedServer, work
 
 SEEDS = range(12)
 
@@ -23,54 +22,6 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     while not condition():
         assert now() < deadline, "the condition did not come true in time"
         await asyncio.sleep(0.002)
-
-
-class Resource:
-    """Notices when it is used by more than it has room for."""
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.used = 0
-        self.overused = False
-
-    async def use(self, holding: Holding, rng: random.Random) -> None:
-        if not holding.valid:
-            return
-        self.used += len(holding.slots)
-        self.overused |= self.used > self.room
-        try:
-            for _ in range(rng.randint(0, 5)):
-                await asyncio.sleep(0)
-        finally:
-            self.used -= len(holding.slots)
-
-
-async def work(party: Party, resource: Resource, rng: random.Random, rounds: int) -> int:
-    """Take slots in every way there is; returns how often it worked."""
-    done = 0
-    while done < rounds:
-        kind = rng.random()
-        acquiring = asyncio.ensure_future(party.acquire(slots=rng.choice([1, 1, 2]), priority=rng.choice([0, 0, 1])))
-        if kind < 0.3:
-            await asyncio.sleep(rng.random() * 0.004)
-            if acquiring.cancel():
-                await asyncio.gather(acquiring, return_exceptions=True)
-                continue
-        holding = await acquiring
-        await resource.use(holding, rng)
-        if kind > 0.6:
-            holding = await holding.pass_on()
-            await resource.use(holding, rng)
-        if kind > 0.9:
-            passing = asyncio.ensure_future(holding.pass_on())
-            await asyncio.sleep(rng.random() * 0.002)
-            if passing.cancel():
-                await asyncio.gather(passing, return_exceptions=True)
-            else:
-                holding = await passing
-        await holding.release()
-        done += 1
-    return done
 
 
 @pytest.mark.parametrize("seed", SEEDS)
