@@ -30,6 +30,7 @@ _START_SECONDS: Final = 120.0
 """A healthy start takes a few; but the machine may be busy with other tests."""
 _LOOK_AGAIN_SECONDS: Final = 0.02
 _ADMINISTRATOR: Final = "admin"
+_APISERVER: Final = "kube-apiserver"
 _STAGES: Final = Path(__file__).with_name("simulated-nodes.yaml")
 
 
@@ -58,6 +59,7 @@ class ControlPlane:
         self._authority = Authority("imagejob-tests")
         self._children: list[Child] = []
         self._port = port
+        self._options = Options()
 
     @property
     def kubeconfig(self) -> Path:
@@ -120,15 +122,30 @@ class ControlPlane:
             StartError: A component ended, or was not ready in time.
         """
         deadline = time.monotonic() + _START_SECONDS
+        self._options = options
         self._write_credentials()
         self._component("etcd", *flags.etcd(self.files))
-        self._component("kube-apiserver", *flags.apiserver(self.files, self._port), *options.apiserver_args)
-        self._wait("/readyz", deadline)
+        self.start_apiserver()
         if options.controllers:  # started earlier they would find nothing allowed yet, and come back only seconds later
             self._component("kube-controller-manager", *flags.controller_manager(self.files), *options.controller_manager_args)
             self._component("kube-scheduler", *flags.scheduler(self.files), *options.scheduler_args)
             # Until the controller manager has made it, no pod can be created in the namespace.
             self._wait("/api/v1/namespaces/default/serviceaccounts/default", deadline)
+
+    def kill_apiserver(self) -> None:
+        """Kills the API server as a crash would; etcd and the others go on."""
+        child = next(child for child in self._children if child.name == _APISERVER)
+        self._children.remove(child)
+        child.kill()
+
+    def start_apiserver(self) -> None:
+        """Starts the API server, again after `kill_apiserver`, and waits until it is ready.
+
+        Raises:
+            StartError: It ended, or was not ready in time.
+        """
+        self._component(_APISERVER, *flags.apiserver(self.files, self._port), *self._options.apiserver_args)
+        self._wait("/readyz", time.monotonic() + _START_SECONDS)
 
     def stop(self) -> None:
         """Kills the components and what was started beside them; nothing they know is of any use afterwards."""
