@@ -60,3 +60,4 @@ COPY --from=project /opt/project /opt/imagejob
 ENV PATH=/opt/imagejob/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /tmp
+CMD ["imagejob-runner", "--help"]

@@ -164,7 +164,11 @@ class PlanReport(_Report):
 
 
 class SummaryReport(_Report):
-    """What ``summary.json`` says of the whole job."""
+    """What ``summary.json`` says of the whole job.
+
+    Where rows are missing although all shards are done there is no such file, and the finishing pod tells what it has counted: `total` is
+    larger than the sum of the others.
+    """
 
     total: _Count
     succeeded: _Count

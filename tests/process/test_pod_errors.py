@@ -122,15 +122,6 @@ def test_work_without_a_plan_waits_for_another_attempt(lab: Lab, pods: Pods) -> 
     assert "holds no plan" in pods.run("work", job).expect(RunnerExit.STORAGE).error
 
 
-def test_finish_without_all_rows_is_a_defect_and_says_so(lab: Lab, pods: Pods) -> None:
-    job = pods.job(noting(lab), inputs(20), chunkSize=CHUNK)
-    pods.run("work", job).expect(RunnerExit.DONE)
-    lab.output().parts()[0].unlink()
-    ended = pods.run("finish", job).expect(RunnerExit.CRASHED)
-    assert "of 20 images have no row" in ended.error
-    assert ended.result.summary is None
-
-
 @pytest.mark.parametrize("text", ["", "{", '{"name": "x"}', "[]"])
 def test_a_job_file_that_holds_no_job(lab: Lab, pods: Pods, text: str) -> None:
     file = lab.folder / "broken.json"

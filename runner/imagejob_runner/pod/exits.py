@@ -15,14 +15,6 @@ from imagejob_runner.exceptions import (
 from nodelease import LeaseError
 
 
-class IncompleteError(RunnerError):
-    """Every shard is said to be done, and rows are missing.
-
-    Neither the job nor the storage is to blame, so it ends as a defect does, with another attempt: a listing that lags may have caught up
-    by then.
-    """
-
-
 class StoppedError(RunnerError):
     """The process was asked to end before its part was done."""
 

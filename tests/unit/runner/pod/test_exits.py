@@ -8,7 +8,7 @@ import pytest
 from imagejob_api.pod import TERMINATION_BYTES, PodImages, PodResult, RunnerExit, SummaryReport
 from imagejob_runner import exceptions
 from imagejob_runner.exceptions import RunnerError
-from imagejob_runner.pod.exits import IncompleteError, StoppedError, exit_of, message_of
+from imagejob_runner.pod.exits import StoppedError, exit_of, message_of
 from imagejob_runner.pod.result import failure, write_result
 from nodelease import LimitNotFoundError, StoreUnavailableError
 
@@ -38,7 +38,6 @@ def test_each_error_has_its_code_and_keeps_its_words(kind: type[RunnerError]) ->
 
 def test_what_belongs_to_pods_alone() -> None:
     assert exit_of(StoppedError("asked to")) is RunnerExit.STOPPED
-    assert exit_of(IncompleteError("3 images have no row")) is RunnerExit.CRASHED
     assert exit_of(StoreUnavailableError("no answer")) is RunnerExit.CRASHED
     assert exit_of(LimitNotFoundError("no such limit")) is RunnerExit.CRASHED
 
