@@ -12,8 +12,8 @@ from typing import Any, Final
 from imagejob_api.pod import LABEL_JOB, LABEL_MANAGED_BY, LABEL_MEMBER, MANAGED_BY
 from imagejob_operator.kubernetes import Json, KubernetesApi
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB, IMAGE_PIPELINE, JOB, POD, Kind
-from imagejob_operator.limits.lists import Lister, Objects
-from imagejob_operator.limits.versions import Versions
+from imagejob_operator.lists import Lister, Objects
+from imagejob_operator.versions import Versions
 
 Name = tuple[str, str]
 """Namespace and name."""

@@ -14,15 +14,15 @@ from imagejob_operator.kubernetes.kinds import LEASE, NODE, NODE_LIMIT, POD
 from imagejob_operator.limits.cache import LimitCache
 from imagejob_operator.limits.facts import InvalidLimitError, Json, Pair, read_limit, read_node
 from imagejob_operator.limits.leases import LeaseKeeper
-from imagejob_operator.limits.lists import Lister, Objects
 from imagejob_operator.limits.notices import REASON_INVALID, Notices
 from imagejob_operator.limits.pods import PodPresence, pod_name, runs
 from imagejob_operator.limits.records import pair_of, read_record
 from imagejob_operator.limits.status import StatusPace
-from imagejob_operator.limits.versions import Versions
 from imagejob_operator.limits.view import LimitsView
+from imagejob_operator.lists import Lister, Objects
 from imagejob_operator.metrics import Metrics
 from imagejob_operator.settings import Settings
+from imagejob_operator.versions import Versions
 from imagejob_operator.work_queue import Key
 from nodelease.clock import now
 from nodelease.kubernetes.names import LABEL_MANAGED_BY, MANAGED_BY
@@ -106,8 +106,10 @@ class LimitController:
         self._status_waits.discard(name)
         await self._lister.refresh()
         state = self._cache.limits.get(name)
-        if state is None or name not in self._paces:
+        if state is None:
             return None
+        if name not in self._paces:  # the NodeLimit is gone, and some still hold slots
+            return self._lister.due_seconds
         if state.invalid:
             await self._notices.warn(name, state.uid, REASON_INVALID, f"the NodeLimit is left as it is: {state.invalid}")
             return self._lister.due_seconds

@@ -8,11 +8,11 @@ from imagejob_operator.kubernetes import ConflictError, ExistsError, KubernetesA
 from imagejob_operator.kubernetes.kinds import LEASE
 from imagejob_operator.limits.cache import LimitCache
 from imagejob_operator.limits.facts import Goal, Pair
-from imagejob_operator.limits.lists import Objects
 from imagejob_operator.limits.notices import REASON_MALFORMED, REASON_NAME_TAKEN, Notices
 from imagejob_operator.limits.plan import Action, Create, Delete, Replace, Wait, plan
 from imagejob_operator.limits.pods import PodPresence
 from imagejob_operator.limits.records import LeaseRecord, is_ours
+from imagejob_operator.lists import Objects
 from nodelease.clock import now
 from nodelease.kubernetes.names import lease_name
 

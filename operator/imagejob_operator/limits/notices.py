@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from imagejob_operator.kubernetes import ExistsError, KubernetesApi, RefusedError
+from imagejob_operator.kubernetes import ApiError, ExistsError, KubernetesApi
 from imagejob_operator.kubernetes.kinds import EVENT
 
 logger = logging.getLogger(__name__)
@@ -28,11 +28,7 @@ class Notices:
         self._said: set[str] = set()
 
     async def warn(self, limit: str, uid: str, reason: str, message: str) -> None:
-        """Post a warning about a NodeLimit.
-
-        Raises:
-            ApiUnavailableError: The API server cannot answer.
-        """
+        """Post a warning about a NodeLimit. If that fails, it is in the log, and nothing is held up by it."""
         event = warning(limit, uid, reason, message)
         name = event["metadata"]["name"]
         if name in self._said:
@@ -42,7 +38,7 @@ class Notices:
             await self._api.create(EVENT, event)
         except ExistsError:
             pass
-        except RefusedError as error:
+        except ApiError as error:
             logger.warning("No event can be posted about limit %s: %s", limit, error)
         if len(self._said) >= _REMEMBERED:
             self._said.clear()

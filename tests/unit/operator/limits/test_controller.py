@@ -255,6 +255,24 @@ async def test_a_malformed_lease_is_told_once_and_holds_up_nobody(server: Server
     assert says(server) == LeaseState(2, transitions=1)
 
 
+async def test_an_event_that_cannot_be_posted_holds_up_no_mending(server: Server, clock: Callable[[float], None]) -> None:
+    spoilt = lease(state("a"))
+    spoilt["metadata"]["annotations"][HOLDERS] = "{"
+    server.put(LEASE, spoilt)
+    answer = server._answer
+
+    def without_events(method: str, path: str, *rest: object) -> tuple[int, Json]:
+        return (404, {"reason": "NotFound"}) if path.endswith("/events") else answer(method, path, *rest)  # type: ignore[arg-type]
+
+    server._answer = without_events  # type: ignore[method-assign,assignment]
+    operator = await started(server)
+    clock(31)
+    operator.queue["Lease", "node-1", "gpu"] = None
+    await operator.settle()
+    assert warnings(server) == []
+    assert says(server) == LeaseState(2, transitions=1)
+
+
 async def test_somebody_elses_lease_is_left_alone(server: Server) -> None:
     server.put(LEASE, {"metadata": {"name": "node-1", "namespace": NAMESPACE}, "spec": {"holderIdentity": "me"}})
     before = server.get(LEASE, "node-1", NAMESPACE)

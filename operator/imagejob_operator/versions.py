@@ -5,14 +5,12 @@ finds what a list should have had and has not.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Generic, TypeVar
-
-from imagejob_operator.limits.facts import Json
+from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key")
 
 
-def version_of(thing: Json) -> int:
+def version_of(thing: Mapping[str, Any]) -> int:
     """Its resourceVersion, which grows."""
     return int(thing["metadata"]["resourceVersion"])
 

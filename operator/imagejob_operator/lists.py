@@ -7,11 +7,11 @@ deleted while it was down. So everything is listed once before anything is done,
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from imagejob_operator.limits.facts import Json
-from imagejob_operator.limits.versions import Versions, version_of
+from imagejob_operator.versions import Versions, version_of
 
+Json = Mapping[str, Any]
 Key = TypeVar("Key")
 
 RELIST_SECONDS: Final = 600.0
