@@ -8,6 +8,8 @@ import pytest
 from imagejob_api.pod import RunnerExit, SummaryReport
 from tests.process.harness import Lab, Step, call, comparable, elapsed, eventually, inputs, inputs_from
 from tests.process.pods import EndedPod, Pods, executed
+from tests.process.web import ALLOWED, serving, stalls
+from tests.tools.s3 import S3Server
 
 IMAGES, CHUNK = 100, 8
 
@@ -189,3 +191,44 @@ def test_finish_tells_the_summary_and_changes_nothing_of_a_finished_output(lab: 
     finished = pods.run("finish", job).expect(RunnerExit.DONE)
     assert summaries([finished]) == summaries([worked])
     assert {path: path.stat().st_mtime_ns for path in lab.output().folder.rglob("*")} == before
+
+
+def test_pods_with_an_output_in_a_bucket_stop_and_go_on(lab: Lab, pods: Pods, s3: S3Server) -> None:
+    log, url = lab.folder / "log", s3.url("pods")
+    pods.limit("gpu", 2)
+    job = pods.job(steps(log, 0.02, "gpu"), inputs(IMAGES), output={"url": url}, chunkSize=CHUNK, parallelism=2)
+    pair = [pods.start("work", job, index=index, of=2) for index in range(2)]
+    eventually("images", lambda: len(executed(log)) > 3 * CHUNK)
+    for pod in pair:
+        pod.run.send(signal.SIGTERM)
+    stopped = [pod.wait().expect(RunnerExit.STOPPED).result.images.succeeded for pod in pair]
+    assert 0 < sum(stopped) < IMAGES
+    ended = [pod.expect(RunnerExit.DONE) for pod in pods.run_all(job, of=2)]
+    assert sum(pod.result.images.succeeded for pod in ended) == IMAGES
+    assert summaries(ended)
+    assert lab.verify(url=url)["images"]["succeeded"] == IMAGES
+
+
+def test_a_pod_that_lists_a_source_can_be_stopped(lab: Lab, pods: Pods) -> None:
+    with serving({"/list.txt": stalls}) as web:
+        download: Step = {"name": "download", "download": {"allowedNetworks": [f"{ALLOWED}/32"]}}
+        pod = pods.start("plan", pods.job([download], {"manifest": {"url": web.url("/list.txt")}}))
+        eventually("it asks for the list", lambda: web.asked["/list.txt"] > 0)
+        with elapsed() as seconds:
+            pod.run.send(signal.SIGTERM)
+            pod.wait().expect(RunnerExit.STOPPED)
+    assert seconds[0] < 5
+    assert not lab.output().folder.exists()
+
+
+def test_a_pod_that_fetches_a_model_can_be_stopped(pods: Pods) -> None:
+    with serving({"/weights": stalls}) as web:
+        model = {"architecture": "tests.process.networks:mean_colour", "weights": web.url("/weights")}
+        pods.lab.environment["IMAGEJOB_ALLOWED_NETWORKS"] = f"{ALLOWED}/32"
+        infer: list[Step] = [{"name": "download", "download": {}}, {"name": "look", "infer": {"model": model}}]
+        pod = pods.start("work", pods.job(infer, inputs(4)))
+        eventually("it asks for the model", lambda: web.asked["/weights"] > 0)
+        with elapsed() as seconds:
+            pod.run.send(signal.SIGTERM)
+            pod.wait().expect(RunnerExit.STOPPED)
+        assert seconds[0] < 5
