@@ -103,6 +103,11 @@ class Forbidden:
             lambda lease: lease["spec"].update(leaseTransitions=1),
             "spec.leaseTransitions is the fence of the newest grant and never goes back",
         ),
+        Forbidden(
+            "fences",
+            lambda lease: lease["spec"].update(leaseTransitions=2**31 - 1),
+            "spec.leaseTransitions counts grants; a single write grants no more than 4096 times",
+        ),
         Forbidden("size", annotate("imagejob.dev/queue", "x" * 65_537), "holders and queue of a Lease may have 65536 characters together"),
     ],
     ids=lambda forbidden: forbidden.name,
