@@ -1,5 +1,6 @@
 """One reconcile of an ImageJob: look at what is there, plan, do it, write the status once."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,17 +21,20 @@ from imagejob_operator.imagejobs.posting import post
 from imagejob_operator.imagejobs.situation import holds, read_status
 from imagejob_operator.imagejobs.stalled import ASK_AGAIN_SECONDS
 from imagejob_operator.imagejobs.status import as_json, only_numbers, status_patch
-from imagejob_operator.kubernetes import ConflictError, Json, KubernetesApi, NotFoundError
+from imagejob_operator.kubernetes import ConflictError, Json, KubernetesApi, NotFoundError, RefusedError
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.objects.naming import belongs_to
 from imagejob_operator.settings import Settings
 from imagejob_operator.work_queue import Key
 
+logger = logging.getLogger(__name__)
+
 KIND: Final = IMAGE_JOB.kind
 LEFTOVER_SECONDS: Final = 1.0
 """Kubernetes collects what an earlier ImageJob of the same name has left within a moment, mostly."""
 LEFTOVER_TOLD_SECONDS: Final = 5.0
+REFUSED_STATUS_SECONDS: Final = 600.0
 _AT_ONCE: Final = 0.0
 
 
@@ -176,21 +180,38 @@ class ImageJobController:
             left = memory.written_at + self._settings.status_seconds - self._clock()
             if left > 0:
                 return min(left, made.again_after if made.again_after is not None else left)
-        metadata = job["metadata"]
         for notice in made.notices:
             await post(self._api, job, notice, self._utc())
+        again = await self._write_status(job, patch)
+        if again is not None:
+            return again
+        memory.written_at = self._clock()
+        return made.again_after
+
+    async def _write_status(self, job: Json, patch: Json) -> float | None:
+        """Writes a change of the status; returns None, or after how many seconds to look at the job again if it was not taken."""
+        metadata = job["metadata"]
+        name, namespace = metadata["name"], metadata["namespace"]
         body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": patch}
         try:
-            written = await self._api.patch(IMAGE_JOB, metadata["name"], metadata["namespace"], body, subresource="status")
-        except ConflictError:
-            # Somebody has changed it meanwhile: look at what it is now.
-            self._caches.image_jobs.report("MODIFIED", await self._api.get(IMAGE_JOB, metadata["name"], metadata["namespace"]))
+            written = await self._api.patch(IMAGE_JOB, name, namespace, body, subresource="status")
+        except (ConflictError, NotFoundError):
+            await self._read_again(job)
             return _AT_ONCE
-        except NotFoundError:
-            return None
-        memory.written_at = self._clock()
+        except RefusedError as error:
+            # An object that was malformed before the schema was there: the API server takes no change of it. The Event has told it.
+            logger.warning("The status of ImageJob %s/%s is refused: %s", namespace, name, error)
+            return REFUSED_STATUS_SECONDS
         self._caches.image_jobs.report("MODIFIED", written)
-        return made.again_after
+        return None
+
+    async def _read_again(self, job: Json) -> None:
+        """Takes in what an ImageJob is now: somebody has changed or deleted it."""
+        metadata = job["metadata"]
+        try:
+            self._caches.image_jobs.report("MODIFIED", await self._api.get(IMAGE_JOB, metadata["name"], metadata["namespace"]))
+        except NotFoundError:
+            self._caches.image_jobs.report("DELETED", job)
 
 
 def _owned_by(pod: Json, owners: set[str]) -> bool:

@@ -1,6 +1,5 @@
 """Does what a plan asks for. Everything may have been done already, by this process or by one before it."""
 
-
 from imagejob_api.pod import JobFile
 from imagejob_api.reasons import Reason
 from imagejob_operator.caches import Caches

@@ -6,6 +6,7 @@ import pytest
 from kubernetes.aio.config import kube_config
 
 from imagejob_operator.kubernetes import connect
+from tests.cluster.control_plane import ControlPlane
 from tests.cluster.exceptions import UnavailableError
 from tests.cluster.tools import KWOK
 from tests.integration.operator.imagejobs_harness import Plane, World, running_plane
@@ -22,18 +23,24 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         yield plane
 
 
+@pytest.fixture(scope="module")
+def simulated(plane: Plane) -> ControlPlane:
+    """The control plane itself; the report of a test that fails shows its logs."""
+    return plane.control_plane
+
+
 @pytest.fixture
-async def world(plane: Plane, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def world(simulated: ControlPlane, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A namespace of the test's own."""
-    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(plane.control_plane.kubeconfig))  # read once, at import
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(simulated.kubeconfig))  # read once, at import
     name = f"test-{abs(hash(request.node.nodeid)):x}"
-    plane.control_plane.kubectl("create", "namespace", name)
+    simulated.kubectl("create", "namespace", name)
     connection = await connect("imagejob-tests")
     try:
         yield World(connection.api, name)
     finally:
         await connection.api.close()
-        plane.control_plane.kubectl("delete", "namespace", name, "--wait=false")
+        simulated.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture

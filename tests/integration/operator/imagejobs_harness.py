@@ -20,7 +20,7 @@ T = TypeVar("T")
 SECONDS: Final = 90.0
 NODES: Final = ("node-1", "node-2")
 LEASES: Final = "imagejob-system"
-_CRDS: Final = Path(__file__).parents[3] / "crds"
+CRDS: Final = Path(__file__).parents[3] / "crds"
 _OPERATOR: Final = Path(sys.executable).with_name("imagejob-operator")
 _LOOK_AGAIN_SECONDS: Final = 0.1
 _AUDIT_POLICY: Final = {
@@ -76,7 +76,7 @@ def running_plane(folder: Path) -> Iterator[Plane]:
     arguments = [f"--audit-policy-file={policy}", f"--audit-log-path={log}"]
     with run_control_plane(Options(apiserver_args=arguments)) as control_plane:
         kubectl = control_plane.kubectl
-        kubectl("apply", "-f", str(_CRDS))
+        kubectl("apply", "-f", str(CRDS))
         kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         kubectl("create", "namespace", LEASES)
         for name in NODES:

@@ -1,0 +1,208 @@
+"""What must not matter to ImageJobs: restarts, kills at any moment, and the mistakes of others."""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from imagejob_api.pod import LABEL_JOB, PlanReport, PodImages, PodResult, SummaryReport
+from imagejob_operator.caches import Caches, name_of
+from imagejob_operator.imagejobs.controller import KIND, ImageJobController
+from imagejob_operator.kubernetes import Json, KubernetesApi, RefusedError, connect
+from imagejob_operator.kubernetes.kinds import CONFIG_MAP, EVENT, IMAGE_JOB, JOB, POD
+from imagejob_operator.settings import Settings
+from tests.cluster.control_plane import ControlPlane
+from tests.integration.operator.imagejobs_harness import CRDS, LEASES, Plane, World
+
+pytestmark = pytest.mark.integration
+
+FINISHED_JOBS = 200
+OTHERS_SECONDS = 30.0
+PLANNED = PodResult(plan=PlanReport(total=10, shards=2, chunk_size=5))
+SUMMARY = PodResult(images=PodImages(succeeded=10), summary=SummaryReport(total=10, succeeded=10, failed=0, skipped=0, within_policy=True))
+
+
+async def test_a_restart_over_finished_jobs_writes_nothing(plane: Plane, world: World) -> None:
+    plane.start_operator()
+    for number in range(5):
+        await world.create(f"done-{number}", source={"urls": [{"url": "https://photos.example/1.jpg"}]})
+    await asyncio.gather(*(world.create(f"job-{number}", cancel=True) for number in range(FINISHED_JOBS - 5)))
+    for number in range(5):
+        (pod,) = await world.running_pods(f"done-{number}", 1)
+        await world.end_pod(pod, result=SUMMARY)
+
+    async def unfinished() -> int:
+        jobs = await world.api.list(IMAGE_JOB, world.namespace)
+        return FINISHED_JOBS - sum("completionTime" in job.get("status", {}) for job in jobs)
+
+    await world.until(unfinished, lambda count: count == 0)
+    assert plane.stop_operator() == 0
+    before = plane.writes()
+    plane.start_operator()
+    await world.create("later", cancel=True)
+    await world.phase("later", "Cancelled")  # the operator has come to know all jobs before it has acted on this one
+    assert not [
+        write
+        for write in plane.writes()[len(before) :]
+        if f"/{world.namespace}/" in write and "later" not in write and "events" not in write
+    ]
+    assert len(plane.writes(f"/{world.namespace}/events")) == FINISHED_JOBS + 5 + 1  # each job's end, the start of five, and the later one
+
+
+class KilledError(BaseException):
+    """The operator ends here; nothing in it may catch this."""
+
+
+class SteppingOperator:
+    """The operator's reconciles in this process, so that it can be killed right after a write.
+
+    It lists where the real one watches, and knows nothing but what the API server says.
+    """
+
+    def __init__(self, api: KubernetesApi, namespace: str) -> None:
+        self._queued: dict[tuple[str, str], None] = {}
+        settings = Settings(namespace=LEASES, watch_namespaces=(namespace,), status_seconds=0.01)
+        self._caches = Caches(api, settings.watch_namespaces, lambda *name: self._queued.setdefault(name))
+        self._controller = ImageJobController(api, self._caches, settings, limits=None)
+
+    async def step(self) -> None:
+        """Looks at everything, and does what there is to do."""
+        for cache in (self._caches.image_jobs, self._caches.pipelines, self._caches.jobs, self._caches.pods):
+            await cache.listing.relist()
+        for job in self._caches.image_jobs:
+            self._queued.setdefault(name_of(job))
+        for name in list(self._queued):
+            del self._queued[name]
+            await self._controller.reconcile((KIND, *name))
+
+
+class Killing:
+    """Counts writes, and kills the operator after one of them: it is done, and nobody hears of it."""
+
+    def __init__(self, api: KubernetesApi) -> None:
+        self.writes = 0
+        self.kill_after = 0
+        self._send = api._transport
+        api._transport = self
+
+    async def __call__(
+        self, method: str, path: str, query: Mapping[str, str], body: Json | None, content_type: str, timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        answer = await self._send(method, path, query, body, content_type, timeout_seconds)
+        if method != "GET":
+            self.writes += 1
+            if self.writes == self.kill_after:
+                raise KilledError
+        return answer
+
+
+async def live(world: World, api: KubernetesApi, name: str) -> Any:  # noqa: ANN401  JSON
+    """Runs a job to its end, with a new operator wherever one is killed; returns what there is then."""
+    await world.create(name, source={"prefix": {"url": "s3://photos/"}})
+    operator = SteppingOperator(api, world.namespace)
+    pods = asyncio.create_task(world.work(name, SUMMARY, total=2, planned=PLANNED))
+    try:
+
+        async def finished() -> Json:
+            nonlocal operator
+            try:
+                await operator.step()
+            except KilledError:
+                operator = SteppingOperator(api, world.namespace)
+            return await world.status(name)
+
+        await world.until(finished, lambda status: "completionTime" in status)
+        await pods
+    finally:
+        pods.cancel()
+    return await comparable(world, name)
+
+
+async def comparable(world: World, name: str) -> list[str]:
+    """All that a job has left behind, but for times, names and uids that are made up."""
+    found = [await world.api.get(IMAGE_JOB, name, world.namespace)]
+    for kind in (JOB, POD, CONFIG_MAP):
+        found += await world.api.list(kind, world.namespace, label_selector=f"{LABEL_JOB}={name}")
+    texts = [json.dumps({key: thing[key] for key in ("kind", "spec", "status", "data") if key in thing}, sort_keys=True) for thing in found]
+    events = await world.api.list(EVENT, world.namespace, field_selector=f"involvedObject.kind=ImageJob,involvedObject.name={name}")
+    texts += [f"{event['reason']}: {event['message']}" for event in events]
+    return sorted(_without_what_is_made_up(text, name) for text in texts)
+
+
+def _without_what_is_made_up(text: str, name: str) -> str:
+    text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID", text)
+    text = re.sub(r"20\d\d-\d\d-\d\dT[0-9:.]+Z", "TIME", text)
+    text = re.sub(r"node-[12]", "NODE", text)
+    text = re.sub(r"kube-api-access-\w+|imagejob-runner-token-\w+", "TOKEN", text)
+    return text.replace(name, "NAME")
+
+
+async def test_a_kill_after_any_write_comes_to_the_same_end(plane: Plane, world: World) -> None:
+    plane.stop_operator()
+    connection = await connect("imagejob-operator")
+    killing = Killing(connection.api)
+    try:
+        expected = await live(world, connection.api, "whole")
+        writes = killing.writes
+        assert writes >= 7
+        for number in range(1, writes + 1):
+            killing.writes, killing.kill_after = 0, number
+            assert await live(world, connection.api, f"killed-{number}") == expected, f"killed after write {number} of {writes}"
+    finally:
+        await connection.api.close()
+
+
+MALFORMED = {
+    "text": "a text",
+    "nothing": {},
+    "numbers": {"source": {"urls": 5}, "parallelism": "many", "output": []},
+    "deep": {"source": {"prefix": {"url": {"url": {"url": []}}}}, "pipeline": {"steps": [[[{}]]]}, "template": {"env": "A=b"}},
+}
+
+
+async def test_malformed_jobs_that_are_there_at_the_start_stop_nobody(plane: Plane, world: World) -> None:
+    plane.stop_operator()
+    with_no_schema(plane.control_plane)
+    for name, spec in MALFORMED.items():
+        await world.until(lambda name=name, spec=spec: created(world, name, spec), bool)
+    with_schema(plane.control_plane)
+
+    plane.start_operator()
+    await world.create("flowers")
+    await world.until(lambda: world.pods("flowers", "Running"), lambda pods: len(pods) == 2, OTHERS_SECONDS)
+    for name in MALFORMED:  # by an Event, since the API server takes no status of an object that its schema does not allow
+
+        async def events(name: str = name) -> list[str]:
+            selector = f"involvedObject.kind=ImageJob,involvedObject.name={name}"
+            return [event["reason"] for event in await world.api.list(EVENT, world.namespace, field_selector=selector)]
+
+        await world.until(events, lambda reasons: reasons == ["InvalidSpec"], OTHERS_SECONDS)
+    for name in MALFORMED:  # so that the namespace can go
+        await world.api.delete(IMAGE_JOB, name, world.namespace)
+
+
+async def created(world: World, name: str, spec: object) -> bool:
+    """Whether the API server takes an ImageJob; a new schema takes a moment until it counts."""
+    metadata = {"name": name, "namespace": world.namespace}
+    try:
+        await world.api.create(IMAGE_JOB, {"apiVersion": IMAGE_JOB.api_version, "kind": "ImageJob", "metadata": metadata, "spec": spec})
+    except RefusedError:
+        return False
+    return True
+
+
+def with_no_schema(control_plane: ControlPlane) -> None:
+    """Lets the API server take any ImageJob, as an older version of the CRD may have."""
+    versions = json.loads(control_plane.kubectl("get", "crd", "imagejobs.imagejob.dev", "-o", "json"))["spec"]["versions"]
+    anything = {"x-kubernetes-preserve-unknown-fields": True}
+    versions[0]["schema"] = {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}}
+    text = json.dumps({"spec": {"versions": versions}})
+    control_plane.kubectl("patch", "crd", "imagejobs.imagejob.dev", "--type=merge", "-p", text)
+
+
+def with_schema(control_plane: ControlPlane) -> None:
+    """Puts the project's schema back."""
+    control_plane.kubectl("replace", "-f", str(CRDS / "imagejobs.yaml"))
