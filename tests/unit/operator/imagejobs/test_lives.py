@@ -322,6 +322,29 @@ def test_a_changed_template_replaces_the_pods_and_takes_nothing_back() -> None:
     run(scenario)
 
 
+def test_a_restart_takes_no_count_back_though_the_pods_are_gone() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        await step(cluster, operator)
+        cluster.report(cluster.running_pods[0], PodProgress(images=images(1, 1)))
+        cluster.pass_time(20)
+        await step(cluster, operator)
+        cluster.change_spec("flowers", suspend=True)
+        await step(cluster, operator)
+        again = FakeOperator(cluster)
+        await step(cluster, again)
+        cluster.change_spec("flowers", suspend=False)
+        await step(cluster, again)
+        cluster.start_pods()
+        cluster.report(cluster.running_pods[0], PodProgress(images=images(1)))
+        cluster.pass_time(20)
+        await step(cluster, again)
+        assert status_of(cluster)["images"] == {"total": 10, "succeeded": 1, "failed": 1, "skipped": 0}
+
+    run(scenario)
+
+
 def test_a_pipeline_that_changes_after_the_start_changes_nothing() -> None:
     async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
         cluster.create(IMAGE_PIPELINE, image_pipeline())
