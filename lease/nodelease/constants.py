@@ -23,6 +23,8 @@ WATCH_LINGER_SECONDS: Final = 10.0
 CLOSE_TIMEOUT_SECONDS: Final = 5.0
 """How long `LeaseClient.close` tries to tell the store before it leaves the rest to the reaper."""
 
+ANSWER_SECONDS: Final = 2.0
+"""How long a store may take to answer before that counts as what keeps a claim waiting."""
 RETRY_FIRST_SECONDS: Final = 0.02
 RETRY_LAST_SECONDS: Final = 1.0
 """Backoff against a store that cannot be reached."""

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from nodelease import transitions
 from nodelease.claim import Claim
 from nodelease.clock import now
-from nodelease.constants import RETRY_LAST_SECONDS, STALL_FRACTION, WATCH_LINGER_SECONDS
+from nodelease.constants import ANSWER_SECONDS, RETRY_LAST_SECONDS, STALL_FRACTION, WATCH_LINGER_SECONDS
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
 from nodelease.expiry import BeatObserver
 from nodelease.holding import Holding, Owner
@@ -151,7 +151,12 @@ class LimitSession:
     def obstacle(self) -> str | None:
         """What keeps a claim of this process waiting besides its turn, for people; None if nothing does. May be called from any thread."""
         claim = self._first_claim()
-        return self._obstacle(claim) if claim is not None else None
+        if claim is None:
+            return None
+        unanswered = self.writer.snapshot is None and not self.writer.problem
+        if unanswered and now() - claim.asked_at < ANSWER_SECONDS:
+            return None
+        return self._obstacle(claim)
 
     def _first_claim(self) -> Claim | None:
         return next(iter(tuple(self._claims.values())), None)

@@ -116,6 +116,8 @@ def _prepared(network: torch.nn.Module, infer: Infer, images: int, device: torch
     example = noise.float().mul_(scale).add_(shift).permute(0, 3, 1, 2).contiguous()
     try:
         return prepare(network, example)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         raise ModelError(f"the model fails on an example batch of shape {tuple(example.shape)}: {error}") from error
 

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from imagejob_runner.models.network import Network
 from imagejob_runner.models.outputs import JsonValue, check_output, describe
 
 logger = logging.getLogger(__name__)
+
+_NO_ROOM: Final = "the model does not fit into the memory that is free; give the pods more, or let fewer share the device"
 
 Answer = JsonValue | ImageError
 """What `Predictor.predict` says about one image."""
@@ -40,6 +43,7 @@ class Predictor:
 
     Raises:
         ModelError: The digest differs, or the model or its labels cannot be loaded, must not be, or do not fit each other.
+        DeviceError: The device has no memory left for the model; on a shared GPU another attempt may find some.
     """
 
     def __init__(self, infer: Infer, weights: Path | None, digest: str | None, labels: Path | None = None) -> None:
@@ -49,7 +53,10 @@ class Predictor:
         """See `images.preprocess.fingerprint`."""
         self._outputs = infer.outputs
         self._labels = load_labels(infer.labels, labels)
-        self._network = Network(infer, weights)
+        try:
+            self._network = Network(infer, weights)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(f"{_NO_ROOM}: {str(error).splitlines()[0]}") from error
         self.device = str(self._network.device)
         """Where the model runs: ``cpu`` or ``cuda:0``."""
         self._batch = self._network.best_batch
@@ -101,6 +108,8 @@ class Predictor:
     def _try_out(self, size: int) -> None:
         """One grey image shows a wrong output or label count before any work is done."""
         (answer,) = self._attempt([np.full((size, size, 3), 128, np.uint8)])
+        if isinstance(answer, ImageError) and answer.code == ErrorCode.OUT_OF_MEMORY:
+            raise DeviceError(f"{_NO_ROOM}: {answer.message}")
         if isinstance(answer, ImageError) and answer.code != ErrorCode.INVALID_OUTPUT:
             raise ModelError(f"the model fails on a plain grey image: {answer.message}")
 

@@ -185,6 +185,20 @@ async def test_a_missing_limit_is_waited_for_and_named(caplog: pytest.LogCapture
     await party.session.close(1)
 
 
+async def test_a_store_that_does_not_answer_is_an_obstacle_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    party = Party(SimulatedServer(LeaseState(slots=1)), "p", random.Random(1))
+    party.store.cut = True
+    waiting = asyncio.ensure_future(party.acquire())
+    await until(lambda: party.session.waiting_reason() == "the store has not answered yet about limit 'gpu'")
+    assert party.session.obstacle() is None, "an answer takes a moment"
+    monkeypatch.setattr("nodelease.session.ANSWER_SECONDS", 0.01)
+    await until(lambda: party.session.obstacle() == "the store has not answered yet about limit 'gpu'")
+    party.store.cut = False
+    holding = await waiting
+    await holding.release()
+    await party.session.close(1)
+
+
 async def test_the_reason_for_waiting() -> None:
     server = SimulatedServer(LeaseState(slots=1, active=False))
     party = Party(server, "p", random.Random(1))

@@ -10,8 +10,9 @@ import torch
 
 from imagejob_api.pipeline import Infer
 from imagejob_runner.constants import ErrorCode
-from imagejob_runner.exceptions import ImageError, ModelError
+from imagejob_runner.exceptions import DeviceError, ImageError, ModelError
 from imagejob_runner.images.preprocess import fingerprint
+from imagejob_runner.models.network import Network
 from imagejob_runner.models.predictor import Predictor
 from tests.tools.networks import Picky, Tiny
 
@@ -135,6 +136,17 @@ class TestFailures:
         assert [answer.code for answer in answers if isinstance(answer, ImageError)] == [ErrorCode.OUT_OF_MEMORY] * 3
         assert all(answer.retryable for answer in answers if isinstance(answer, ImageError))
 
+    def test_a_model_that_finds_no_memory_is_not_refused_for_good(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(DeviceError, match=r"does not fit into the memory that is free.*tried to allocate a lot"):
+            predictor("Picky", arguments={"most": 0})
+
+        def full(_network: Network, _images: object) -> object:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(Network, "__call__", full)
+        with pytest.raises(DeviceError, match=r"does not fit into the memory that is free.*CUDA out of memory"):
+            predictor()
+
 
 class TestLoading:
     @pytest.mark.parametrize(
@@ -143,7 +155,6 @@ class TestLoading:
             ("Shapeless", {}, r"returned shape \(5,\)"),
             ("Pair", {}, "returned a tuple"),
             ("Tiny", {"labelNames": ["a", "b"], "outputs": {"topK": {}}}, "2 names and the model 5 classes"),
-            ("Picky", {"arguments": {"most": 0}}, "tried to allocate a lot"),
             ("Tiny", {"device": "cuda:99"}, "cuda:99 was asked for and torch sees"),
         ],
     )
