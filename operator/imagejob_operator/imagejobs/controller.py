@@ -11,7 +11,7 @@ from imagejob_api.pod import JobFile, PodImages
 from imagejob_api.reasons import ConditionType
 from imagejob_operator.caches import Caches, named_pipeline
 from imagejob_operator.imagejobs import planner
-from imagejob_operator.imagejobs.actions import EnsureFile, Inquiry, Plan
+from imagejob_operator.imagejobs.actions import EnsureAccess, EnsureFile, Inquiry, Plan
 from imagejob_operator.imagejobs.counting import newest_reports
 from imagejob_operator.imagejobs.executor import Executor, HinderedError, LeftoverError
 from imagejob_operator.imagejobs.inquiries import inquire
@@ -43,6 +43,8 @@ class _Memory:
     """What is kept of an ImageJob between reconciles. All of it can be lost."""
 
     uid: str
+    access_ready: bool = False
+    """Looked at once for each ImageJob: another namespace of the same name knows nothing of the one before."""
     file_read: bool = False
     stored: JobFile | None = None
     reports: Mapping[int, PodImages] = field(default_factory=dict)
@@ -110,7 +112,9 @@ class ImageJobController:
         try:
             for action in made.actions:
                 await self._executor.do(job, action)
-                if isinstance(action, EnsureFile):
+                if isinstance(action, EnsureAccess):
+                    memory.access_ready = True
+                elif isinstance(action, EnsureFile):
                     memory.stored, memory.file_read = action.file, True
         except HinderedError as error:
             memory.refused, memory.refused_at = error.hindrance, self._clock()
@@ -156,7 +160,7 @@ class ImageJobController:
             reports=memory.reports,
             limits=self._limits,
             lost_nodes=self._lost_nodes(),
-            access_ready=self._executor.access_ready(namespace),
+            access_ready=memory.access_ready,
             refused=memory.refused if held_back else None,
         )
 

@@ -48,11 +48,6 @@ class Executor:
         self._api = api
         self._caches = caches
         self._settings = settings
-        self._with_access: set[str] = set()
-
-    def access_ready(self, namespace: str) -> bool:
-        """Whether a namespace's service account and role bindings are known to be there."""
-        return namespace in self._with_access
 
     async def read_file(self, owner: Json) -> JobFile | None:
         """The job file in an ImageJob's ConfigMap; None if there is none of its own."""
@@ -105,7 +100,6 @@ class Executor:
                     await self._api.create(kind, wanted)
                 except ExistsError:
                     continue
-        self._with_access.add(namespace)
 
     async def _ensure_file(self, owner: Json, file: JobFile) -> None:
         wanted = config_map(owner, file)
