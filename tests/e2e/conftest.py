@@ -16,6 +16,11 @@ from tests.cluster import base_images, lifecycle, project_images
 from tests.cluster.cluster import Cluster
 from tests.cluster.exceptions import UnavailableError
 from tests.e2e.pods import Pods
+from tests.e2e.release import Release
+from tests.e2e.servers import Servers, s3_image
+from tests.e2e.team import Team
+from tests.tools.chart import NAMESPACE
+from tests.tools.lease_recorder import LeaseRecorder
 
 _FIRST_TEST_SECONDS: Final = 2700
 """The first test waits until everything is built; on a cold machine that takes a quarter of an hour."""
@@ -67,10 +72,73 @@ def runner_image(cluster: Cluster) -> str:
     return image
 
 
+@pytest.fixture(scope="session")
+def operator_image(cluster: Cluster) -> str:
+    """The operator's image, as the checkout is now; every worker has it."""
+    image = project_images.ensure(cluster.engine, "operator")
+    cluster.load(image)
+    return image
+
+
+@pytest.fixture(scope="session")
+def release(cluster: Cluster, workers: list[str], operator_image: str, runner_image: str) -> Iterator[Release]:
+    """The chart, installed in a cluster that had no trace of it; the operator is ready."""
+    release = Release(cluster, {"operator": operator_image, "runner": runner_image}, workers[0])
+    release.remove()  # what a run that was killed has left
+    try:
+        release.install()
+        yield release
+    finally:
+        release.remove()
+
+
+@pytest.fixture(scope="session")
+def servers(cluster: Cluster, workers: list[str], runner_image: str) -> Iterator[Servers]:
+    """A web server with photos and an S3 server, on the first worker."""
+    image = s3_image(cluster.engine)
+    cluster.load(image, workers[:1])
+    servers = Servers(cluster)
+    servers.stop()
+    try:
+        servers.start(s3=image, runner=runner_image, node=workers[0])
+        yield servers
+    finally:
+        servers.stop()
+
+
+@pytest.fixture(scope="session")
+def recorder(cluster: Cluster) -> Iterator[LeaseRecorder]:
+    """Sees every revision of every Lease of a limit, in all tests."""
+    with LeaseRecorder(cluster.kubeconfig, NAMESPACE) as recorder:
+        yield recorder
+
+
+@pytest.fixture(autouse=True)
+def _judge(recorder: LeaseRecorder) -> Iterator[None]:
+    """Fails a test in whose time a Lease broke its contract."""
+    yield
+    recorder.check()
+
+
 @pytest.fixture
-def pods(cluster: Cluster, python_image: str) -> Iterator[Pods]:
-    """Makes pods in a namespace of the test's own."""
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of the test's own."""
     manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "test-"}}
     namespace = cluster.kubectl("create", "--filename=-", "--output=jsonpath={.metadata.name}", stdin=json.dumps(manifest))
-    yield Pods(cluster, namespace, python_image)
+    yield namespace
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture
+def pods(cluster: Cluster, python_image: str, namespace: str) -> Pods:
+    """Makes pods in a namespace of the test's own."""
+    return Pods(cluster, namespace, python_image)
+
+
+@pytest.fixture
+def team(cluster: Cluster, servers: Servers, release: Release, namespace: str) -> Team:
+    """A namespace of the test's own that is ready for ImageJobs."""
+    del release  # is installed
+    team = Team(cluster, servers, namespace)
+    team.prepare()
+    return team

@@ -32,6 +32,8 @@ _PODS: Final = "/api/v1/pods"
 _NODE_OF_TOKEN: Final = "authentication.kubernetes.io/node-name"  # noqa: S105  a name
 _DEADLINE_SECONDS: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 0.05
+_GOODBYE_SECONDS: Final = 0.25
+"""What aiohttp asks for between the last close and the end of the loop: TLS connections are closed in the background."""
 
 
 class LeaseRecorder:
@@ -119,6 +121,7 @@ class LeaseRecorder:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._api.close()
+        await asyncio.sleep(_GOODBYE_SECONDS)
 
     async def _list(self) -> dict[str, Any]:
         deadline = time.monotonic() + _DEADLINE_SECONDS
