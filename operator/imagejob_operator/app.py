@@ -8,12 +8,13 @@ from typing import Final
 import kopf
 
 from imagejob_api.constants import GROUP, VERSION
+from imagejob_api.imagejob import Phase
 from imagejob_operator import handlers
-from imagejob_operator.caches import Caches
 from imagejob_operator.constants import COMPONENT
 from imagejob_operator.default_limit import DEFAULT_LIMIT, ensure_default_limit
 from imagejob_operator.handlers import Report
 from imagejob_operator.health import HEARTBEAT, Health
+from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.controller import KIND, ImageJobController
 from imagejob_operator.kubernetes import ApiError, Connection, Json, connect
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB, IMAGE_PIPELINE, JOB, LEASE, NODE, NODE_LIMIT, POD, Kind
@@ -159,16 +160,18 @@ class Operator:
 
         return {**reports, POD: pod, NODE: node, NODE_LIMIT: limits.on_nodelimit}
 
-    def _look_at(self, namespace: str, name: str) -> None:
+    def _look_at(self, namespace: str, name: str, within: float) -> None:
+        """Queues an ImageJob, and counts its phase."""
         job = self._caches.image_jobs.get(namespace, name)
-        phase = (job.get("status") or {}).get("phase") or "Pending" if job is not None else None
-        self._metrics.job(namespace, name, phase)
-        self._queue.add((KIND, namespace, name))
+        status = job.get("status") if job is not None else None
+        phase = status.get("phase") if isinstance(status, dict) else None
+        self._metrics.job(namespace, name, str(phase or Phase.PENDING) if job is not None else None)
+        self._queue.add_after((KIND, namespace, name), within)
 
     def _limit_changed(self, _limit: str) -> None:
         """Jobs that wait for a limit can tell only from their pipelines; to look at all of them costs no request."""
-        for job in self._caches.image_jobs:
-            self._queue.add((KIND, job["metadata"]["namespace"], job["metadata"]["name"]))
+        for namespace, name in self._caches.image_jobs.names():
+            self._queue.add((KIND, namespace, name))
 
     def _ended(self, outcome: Outcome) -> None:
         self._health.reconciled(outcome)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import kopf
 
-from imagejob_operator.caches import JOBS_SELECTOR, PODS_SELECTOR
+from imagejob_operator.imagejobs.caches import JOBS_SELECTOR, PODS_SELECTOR
 from imagejob_operator.kubernetes import Json
 from imagejob_operator.kubernetes.kinds import JOB, POD, Kind
 

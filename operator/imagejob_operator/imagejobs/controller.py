@@ -9,14 +9,13 @@ from typing import Final
 
 from imagejob_api.pod import JobFile, PodImages
 from imagejob_api.reasons import ConditionType
-from imagejob_operator.caches import Caches, named_pipeline
 from imagejob_operator.imagejobs import planner
 from imagejob_operator.imagejobs.actions import EnsureAccess, EnsureFile, Inquiry, Plan
+from imagejob_operator.imagejobs.caches import Caches, named_pipeline
 from imagejob_operator.imagejobs.counting import newest_reports
 from imagejob_operator.imagejobs.executor import Executor, HinderedError, LeftoverError
 from imagejob_operator.imagejobs.inquiries import inquire
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
-from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.imagejobs.posting import post
 from imagejob_operator.imagejobs.situation import holds, read_status
 from imagejob_operator.imagejobs.stalled import ASK_AGAIN_SECONDS
@@ -141,11 +140,11 @@ class ImageJobController:
         jobs = [child for child in self._caches.jobs.of_job(namespace, name) if belongs_to(child, uid)]
         owners = {child["metadata"]["uid"] for child in jobs}
         # A pod whose Job is gone, and which is on its way out itself, still has slots and something to say.
-        pods = [pod for pod in self._caches.pods.of_job(namespace, name) if _owned_by(pod, owners) or not jobs]
+        pods = [pod for pod in self._caches.pods.of_job(namespace, name) if pod.owner in owners or not jobs]
         status = read_status(job)
         if not memory.file_read and (jobs or status.start_time is not None) and not holds(status, ConditionType.FINISHED):
             memory.stored, memory.file_read = await self._executor.read_file(job), True
-        memory.reports = newest_reports([view for view in map(PodView.of, pods) if view is not None], memory.reports)
+        memory.reports = newest_reports(pods, memory.reports)
         held_back = memory.refused_generation == metadata.get("generation", 0) and (
             self._clock() - memory.refused_at < planner.REFUSED_AGAIN_SECONDS
         )
@@ -216,7 +215,3 @@ class ImageJobController:
             self._caches.image_jobs.report("MODIFIED", await self._api.get(IMAGE_JOB, metadata["name"], metadata["namespace"]))
         except NotFoundError:
             self._caches.image_jobs.report("DELETED", job)
-
-
-def _owned_by(pod: Json, owners: set[str]) -> bool:
-    return any(reference.get("uid") in owners for reference in pod["metadata"].get("ownerReferences") or ())

@@ -2,7 +2,6 @@
 
 from imagejob_api.pod import JobFile
 from imagejob_api.reasons import Reason
-from imagejob_operator.caches import Caches
 from imagejob_operator.imagejobs.actions import (
     Action,
     CreateJob,
@@ -13,6 +12,7 @@ from imagejob_operator.imagejobs.actions import (
     EnsureFile,
     PatchJob,
 )
+from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.observed import Hindrance
 from imagejob_operator.kubernetes import ExistsError, Json, KubernetesApi, NotFoundError, RefusedError
 from imagejob_operator.kubernetes.api import Propagation
@@ -48,6 +48,7 @@ class Executor:
         self._api = api
         self._caches = caches
         self._settings = settings
+        self._reports = {JOB: caches.jobs.report, POD: caches.pods.report, IMAGE_JOB: caches.image_jobs.report}
 
     async def read_file(self, owner: Json) -> JobFile | None:
         """The job file in an ImageJob's ConfigMap; None if there is none of its own."""
@@ -126,9 +127,8 @@ class Executor:
         self, kind: Kind, name: str, namespace: str, uid: str, *, propagation: Propagation = "Background", grace_seconds: int | None = None
     ) -> None:
         left = await self._api.delete(kind, name, namespace, uid=uid, propagation=propagation, grace_seconds=grace_seconds)
-        cache = {JOB: self._caches.jobs, POD: self._caches.pods, IMAGE_JOB: self._caches.image_jobs}[kind]
         if left is not None:
-            cache.report("MODIFIED", left)
+            self._reports[kind]("MODIFIED", left)
 
 
 def _check_owner(owner: Json, found: Json, kind: str) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from imagejob_api.pod import JobFile, PodImages
 from imagejob_api.reasons import Reason
+from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.kubernetes import Json
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.settings import Settings
@@ -33,7 +34,7 @@ class Observed:
     """The job file in its ConfigMap, as far as it has been read."""
     jobs: Sequence[Json] = ()
     """Its Jobs."""
-    pods: Sequence[Json] = ()
+    pods: Sequence[PodView] = ()
     """The pods of these."""
     reports: Mapping[int, PodImages] = field(default_factory=dict)
     """The last counts of pods that are gone, by index."""

@@ -12,6 +12,7 @@ from imagejob_operator.imagejobs.timestamps import parse_time
 from imagejob_operator.kubernetes import Json
 
 _ENDED = ("Succeeded", "Failed")
+_INDEX_DIGITS = 9
 _Report = TypeVar("_Report", PodResult, PodProgress)
 
 
@@ -21,6 +22,8 @@ class PodView:
 
     name: str
     uid: str
+    owner: str
+    """Uid of the Job that it belongs to; empty without one."""
     part: Part
     index: int
     node: str
@@ -60,8 +63,9 @@ class PodView:
         return cls(
             name=metadata["name"],
             uid=metadata["uid"],
+            owner=next((each["uid"] for each in metadata.get("ownerReferences") or () if each.get("controller")), ""),
             part=part,
-            index=int(index) if index.isdecimal() else 0,
+            index=int(index) if index.isdecimal() and len(index) <= _INDEX_DIGITS else 0,
             node=(pod.get("spec") or {}).get("nodeName", ""),
             phase=status.get("phase", "Pending"),
             status_reason=status.get("reason", ""),

@@ -55,8 +55,7 @@ class Situation:
     @cached_property
     def pods(self) -> tuple[PodView, ...]:
         """Its pods, oldest first."""
-        views = [view for view in map(PodView.of, self.seen.pods) if view is not None]
-        return tuple(sorted(views, key=lambda pod: (pod.created or self.seen.now, pod.name)))
+        return tuple(sorted(self.seen.pods, key=lambda pod: (pod.created or self.seen.now, pod.name)))
 
     @cached_property
     def live_pods(self) -> tuple[PodView, ...]:

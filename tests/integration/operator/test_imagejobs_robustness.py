@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imagejob_api.pod import LABEL_JOB, PlanReport, PodImages, PodResult, SummaryReport
-from imagejob_operator.caches import Caches, name_of
+from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.controller import KIND, ImageJobController
 from imagejob_operator.kubernetes import Json, KubernetesApi, RefusedError, connect
 from imagejob_operator.kubernetes.kinds import CONFIG_MAP, EVENT, IMAGE_JOB, JOB, POD
@@ -65,15 +65,15 @@ class SteppingOperator:
     def __init__(self, api: KubernetesApi, namespace: str) -> None:
         self._queued: dict[tuple[str, str], None] = {}
         settings = Settings(namespace=LEASES, watch_namespaces=(namespace,), status_seconds=0.01)
-        self._caches = Caches(api, settings.watch_namespaces, lambda *name: self._queued.setdefault(name))
+        self._caches = Caches(api, settings.watch_namespaces, lambda namespace, name, _within: self._queued.setdefault((namespace, name)))
         self._controller = ImageJobController(api, self._caches, settings, limits=None)
 
     async def step(self) -> None:
         """Looks at everything, and does what there is to do."""
         for cache in (self._caches.image_jobs, self._caches.pipelines, self._caches.jobs, self._caches.pods):
             await cache.listing.relist()
-        for job in self._caches.image_jobs:
-            self._queued.setdefault(name_of(job))
+        for name in self._caches.image_jobs.names():
+            self._queued.setdefault(name)
         for name in list(self._queued):
             del self._queued[name]
             await self._controller.reconcile((KIND, *name))

@@ -1,7 +1,7 @@
 """Objects of a cluster as the planner sees them."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from imagejob_api.pod import (
 from imagejob_operator.constants import ANNOTATION_INDEX
 from imagejob_operator.imagejobs.acceptance import accept, read_spec
 from imagejob_operator.imagejobs.observed import Observed
+from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.imagejobs.timestamps import format_time
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.objects.jobs import batch_job
@@ -82,8 +83,10 @@ def image_pipeline(name: str = "classify", **spec: object) -> Json:
     }
 
 
-def seen(job: Json, *, at: float = 0.0, **known: object) -> Observed:
-    return Observed(**{"job": job, "now": after(at), "settings": SETTINGS, "limits": limits(), "access_ready": True, **known})
+def seen(job: Json, *, at: float = 0.0, pods: Sequence[Json] = (), **known: object) -> Observed:
+    views = tuple(filter(None, map(PodView.of, pods)))
+    given = {"job": job, "now": after(at), "settings": SETTINGS, "limits": limits(), "access_ready": True, "pods": views, **known}
+    return Observed(**given)
 
 
 def started(job: Json, part: Part = Part.WORK, *, at: float = 0.0, completions: int = 5, **known: object) -> Observed:

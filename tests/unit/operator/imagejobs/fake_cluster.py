@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from imagejob_api.pod import ANNOTATION_PROGRESS, RUNNER_CONTAINER, PodProgress, PodResult, RunnerExit
-from imagejob_operator.caches import Caches
 from imagejob_operator.constants import ANNOTATION_INDEX
+from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.controller import KIND, ImageJobController
 from imagejob_operator.imagejobs.timestamps import format_time
 from imagejob_operator.kubernetes import Json, KubernetesApi
@@ -258,7 +258,7 @@ class FakeOperator:
         self.cluster = cluster
         self._queued: dict[tuple[str, str], None] = {}
         self._api = KubernetesApi(cluster, sleep=_no_sleep)
-        self.caches = Caches(self._api, settings.watch_namespaces, lambda namespace, name: self._queued.setdefault((namespace, name)))
+        self.caches = Caches(self._api, settings.watch_namespaces, self._look_at)
         self._started = cluster.now
         self.controller = ImageJobController(
             self._api,
@@ -270,6 +270,9 @@ class FakeOperator:
         )
         self.again: dict[tuple[str, str], float | None] = {}
 
+    def _look_at(self, namespace: str, name: str, _within: float) -> None:
+        self._queued.setdefault((namespace, name))
+
     async def observe(self) -> None:
         """Everything that the watches would have told by now."""
         await self.caches.fill()
@@ -280,9 +283,9 @@ class FakeOperator:
             (self.caches.pods, POD.plural),
         ):
             there = {(thing["metadata"]["namespace"], thing["metadata"]["name"]): thing for thing in self.cluster.matching(plural)}
-            for thing in cache:
-                if (thing["metadata"]["namespace"], thing["metadata"]["name"]) not in there:
-                    cache.report("DELETED", {**thing, "metadata": {**thing["metadata"], "resourceVersion": "999999999"}})
+            for namespace, name in cache.names():
+                if (namespace, name) not in there:
+                    cache.report("DELETED", {"metadata": {"namespace": namespace, "name": name, "resourceVersion": "999999999"}})
             for thing in there.values():
                 cache.report("MODIFIED", thing)
 
