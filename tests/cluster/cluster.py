@@ -39,6 +39,11 @@ class Cluster:
         """The file that clients find it by; the user's own is never touched."""
         return self.folder / "kubeconfig"
 
+    @property
+    def audit_log(self) -> Path:
+        """The API server's record of who wrote which Lease (audit-policy.yaml), a line of JSON for each write."""
+        return self.folder / "audit" / "log"
+
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
         """What ``kubectl ARGUMENTS`` prints.
 

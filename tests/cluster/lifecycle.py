@@ -20,11 +20,13 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.engine import Engine, ensure_engine, find_engine, stop_unused_engine
 from tests.cluster.exceptions import ClusterError, CommandError
 from tests.cluster.kind import kind
-from tests.cluster.node_image import NodeImage, ensure_node_image
+from tests.cluster.node_image import ensure_node_image
 
 _LOG = logging.getLogger(__name__)
 
 _CONFIG: Final = Path(__file__).with_name("kind.yaml")
+_KUBEADM: Final = Path(__file__).with_name("kubeadm.yaml")
+_AUDIT_POLICY: Final = Path(__file__).with_name("audit-policy.yaml")
 _START_SECONDS: Final = 300
 DEFAULT_GPUS: Final = 2
 
@@ -88,8 +90,12 @@ def _create_in(engine: Engine, name: str) -> Cluster:
         raise ClusterError(f"there is a kind cluster {name} that this tool did not make: choose another name, or delete it with kind")
     image = ensure_node_image(engine)
     cluster = Cluster(name, engine, _folder(name))
-    cluster.folder.mkdir(parents=True)
-    configuration = _configuration(image)
+    cluster.audit_log.parent.mkdir(parents=True)
+    shutil.copy(_AUDIT_POLICY, cluster.audit_log.with_name("policy.yaml"))
+    configuration = _configuration()
+    configuration["kubeadmConfigPatches"] = [path.read_text() for path in (_KUBEADM, image.kubelet) if path is not None]
+    mount = {"hostPath": str(cluster.audit_log.parent), "containerPath": "/etc/kubernetes/audit"}
+    configuration["nodes"][0]["extraMounts"] = [mount]
     routes.block(_ranges(configuration))
     _LOG.info("creating the cluster %s", name)
     kind(
@@ -110,13 +116,11 @@ def _remove(name: str, engine: Engine) -> None:
             engine.docker("network", "rm", name)
         shutil.rmtree(folder)
     if not any(_clusters().iterdir()):
-        routes.unblock(_ranges(_configuration(None)))
+        routes.unblock(_ranges(_configuration()))
 
 
-def _configuration(image: NodeImage | None) -> dict[str, Any]:
+def _configuration() -> dict[str, Any]:
     configuration: dict[str, Any] = yaml.safe_load(_CONFIG.read_text())
-    if image is not None and image.kubelet is not None:
-        configuration["kubeadmConfigPatches"] = [image.kubelet.read_text()]
     return configuration
 
 
