@@ -50,8 +50,21 @@ def pod_name(pod: Json) -> str:
 
 
 def runs(pod: Json) -> bool:
-    """Whether it has not finished."""
-    return (pod.get("status") or {}).get("phase") not in _FINISHED
+    """Whether any of its processes may still run.
+
+    The phase follows a second after the end of the containers: the kubelet first clears away what they had.
+    """
+    return (pod.get("status") or {}).get("phase") not in _FINISHED and not _ended_for_good(pod)
+
+
+def _ended_for_good(pod: Json) -> bool:
+    """Whether all containers have ended and none is ever started again."""
+    spec = pod.get("spec") or {}
+    containers = spec.get("containers") or ()
+    if spec.get("restartPolicy") != "Never" or any("restartPolicy" in each for each in (*containers, *(spec.get("initContainers") or ()))):
+        return False
+    ended = ["terminated" in (each.get("state") or {}) for each in (pod.get("status") or {}).get("containerStatuses") or ()]
+    return bool(ended) and len(ended) == len(containers) and all(ended)
 
 
 class PodPresence:

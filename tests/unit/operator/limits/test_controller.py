@@ -153,6 +153,38 @@ async def test_the_end_of_a_pod_frees_its_slots_with_one_read_and_one_write(serv
     assert [holder.id for holder in found.holders] == ["b", "c"]
 
 
+def with_containers(pod: Json, *states: str, restart: str = "Never", **container: str) -> Json:
+    containers = [{"name": str(number), **container} for number in range(2)]
+    statuses = [{"name": str(number), "state": {state: {}}} for number, state in enumerate(states)]
+    status = {**pod["status"], "containerStatuses": statuses}
+    return {**pod, "spec": {"restartPolicy": restart, "containers": containers}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("ended", "kept"),
+    [
+        (with_containers(pod("a"), "terminated", "terminated"), False),
+        (with_containers(pod("a"), "terminated", "running"), True),
+        (with_containers(pod("a"), "terminated"), True),
+        (with_containers(pod("a"), "terminated", "terminated", restart="OnFailure"), True),
+        (with_containers(pod("a"), "terminated", "terminated", restartPolicy="Always"), True),
+    ],
+)
+async def test_a_pod_whose_containers_have_all_ended_for_good_frees_its_slots_before_its_phase_says_so(
+    server: Server, ended: Json, *, kept: bool
+) -> None:
+    for name in ("a", "b", "c"):
+        server.put(POD, pod(name))
+    await started(server)
+    server.put(LEASE, lease(state("a", "b", queue=("c",))))
+    operator = await started(server)
+    server.put(POD, ended)
+    await operator.settle()
+    found = says(server)
+    assert found is not None
+    assert [holder.id for holder in found.holders] == (["a", "b"] if kept else ["b", "c"])
+
+
 async def test_the_end_of_a_pod_without_slots_costs_nothing(server: Server) -> None:
     server.put(POD, pod("a"))
     operator = await started(server)
