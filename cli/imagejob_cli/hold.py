@@ -20,6 +20,7 @@ from imagejob_cli.passing import PassedSignals
 from imagejob_cli.wording import printable, span
 from imagejob_runner.constants import ExitCode
 from nodelease import AcquireTimeoutError, Holding, LeaseClient, LimitNotFoundError
+from nodelease.kubernetes.environment import is_member
 
 _LONGEST_LOOK_SECONDS = 1.0
 
@@ -55,7 +56,7 @@ async def hold_and_run(order: Order) -> int:
     if problem is not None:
         return problem
     logging.getLogger("nodelease").addHandler(logging.NullHandler())  # what it warns of is said here, in other words
-    client = LeaseClient.local(_who(order.command[0]))
+    client = LeaseClient.kubernetes() if is_member(os.environ) else LeaseClient.local(_who(order.command[0]))
     try:
         with PassedSignals() as signals:
             try:
@@ -82,7 +83,7 @@ def _why_not(program: str) -> int | None:
 
 
 def _who(program: str) -> str:
-    """What the queue shows: the command and this process."""
+    """What the queue shows on one machine: the command and this process. In a cluster it shows the pod."""
     return f"exec/{printable(Path(program).name).replace(',', '_')}-{os.getpid()}"
 
 
@@ -111,7 +112,7 @@ async def _acquired(client: LeaseClient, order: Order, signals: PassedSignals) -
 
 async def _waiting_reason(client: LeaseClient, limit: str) -> str:
     reason = client.waiting_reason(limit) or f"limit {limit!r} is in use"
-    if limit in await asyncio.to_thread(client.limits):
+    if is_member(os.environ) or limit in await asyncio.to_thread(client.limits):
         return reason
     return f"{reason}, or: imagejob lease define {limit} --slots N"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,6 +31,9 @@ def lease() -> None:
 
     A limit's slots are shared by all processes of this user on this machine: the ones that `imagejob run` starts and everything under
     `imagejob lease exec`. They live in $IMAGEJOB_RUNTIME_DIR, else $XDG_RUNTIME_DIR/imagejob, else /tmp/imagejob-UID.
+
+    In a pod with $IMAGEJOB_LEASE_NAMESPACE and $IMAGEJOB_NODE_NAME they are the limits of the pod's node, which all pods there share and a
+    NodeLimit object makes.
     """
 
 
@@ -134,7 +138,10 @@ def status(limit: str | None, *, as_json: bool, watch: bool) -> None:
 
 def _client() -> LeaseClient:
     from nodelease import LeaseClient
+    from nodelease.kubernetes.environment import is_member
 
+    if is_member(os.environ):
+        return LeaseClient.kubernetes()
     return LeaseClient.local("imagejob-lease")
 
 

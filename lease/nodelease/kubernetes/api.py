@@ -62,15 +62,23 @@ class EventStream:
 
     async def rest(self, seconds: float) -> None:
         """Leave what arrives with the kernel for a while: to take it in costs more than to understand it."""
+        if (transport := self._transport) is not None:
+            transport.pause_reading()
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                transport.resume_reading()
+
+    def abort(self) -> None:
+        """Break the connection. To end it in order would take an answer, for which nobody waits."""
+        if (transport := self._transport) is not None:
+            transport.abort()
+
+    @property
+    def _transport(self) -> asyncio.Transport | None:
+        """None once all has arrived: then the connection is another request's."""
         connection = self._response.connection
-        transport = connection.transport if connection is not None else None
-        if transport is None:  # all has arrived
-            return
-        transport.pause_reading()
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            transport.resume_reading()
+        return connection.transport if connection is not None else None
 
 
 class ApiServer:
@@ -109,12 +117,18 @@ class ApiServer:
             StoreUnavailableError: It could not be asked, or the stream broke.
         """
         async with self._answered("GET", path, _STREAM, {**parameters, "watch": "true"}) as response:
-            yield EventStream(response)
+            stream = EventStream(response)
+            try:
+                yield stream
+            finally:
+                stream.abort()
 
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
+            for _ in range(2):
+                await asyncio.sleep(0)  # asyncio closes the sockets in the loop's next rounds
 
     @asynccontextmanager
     async def _answered(

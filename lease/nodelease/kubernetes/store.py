@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, Never
 
-from nodelease.exceptions import ConflictError, InvalidRequestError, LeaseError, LimitNotFoundError
+from nodelease.exceptions import ConflictError, InvalidRequestError, LeaseError, LimitNotFoundError, StoreUnavailableError
 from nodelease.kubernetes.access import Access
 from nodelease.kubernetes.api import ApiError, ApiServer
 from nodelease.kubernetes.names import LABEL_LIMIT, LABEL_NODE, lease_name
@@ -13,6 +13,7 @@ from nodelease.kubernetes.watch import LeaseWatch, Target
 from nodelease.state import LeaseState
 from nodelease.store import Observation, Snapshot
 
+_WHAT_THERE_IS: Final = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
 FIELD_MANAGER: Final = "nodelease"
 """Whom the API server names as the writer of the fields."""
 
@@ -73,20 +74,17 @@ class KubernetesStore:
 
     def watch(self, limit: str) -> AsyncIterator[Observation]:
         """See `LeaseStore.watch`."""
-        target = Target(
-            path=self._path,
-            name=self._name(limit),
-            missing=self._missing(limit),
-            read=lambda: self.read(limit),
-            understand=lambda lease: self._understand(limit, lease),
-            turns_before=self._turns_before,
-        )
-        return LeaseWatch(self._api, target).observations()
+        return LeaseWatch(self._api, self._target(limit)).observations()
 
     async def limits(self) -> list[str]:
-        """See `LeaseStore.limits`."""
-        answer = await self._api.request("GET", self._path, {"labelSelector": f"{LABEL_NODE}={self._node}"})
-        return sorted(item["metadata"]["labels"].get(LABEL_LIMIT, "") for item in answer["items"])
+        """See `LeaseStore.limits`. Read from the beginning of a watch, which takes no other right than what taking slots does."""
+        names: set[str] = set()
+        async with self._api.events(self._path, {"labelSelector": f"{LABEL_NODE}={self._node}", **_WHAT_THERE_IS}) as events:
+            async for event in events:
+                if event["type"] == "BOOKMARK":  # the first one follows the last of what there is
+                    return sorted(names)
+                names.add(event["object"]["metadata"]["labels"].get(LABEL_LIMIT, ""))
+        raise StoreUnavailableError("the API server ended a watch before it had told what there is")
 
     def order(self, version: str) -> int:
         """See `LeaseStore.order`. Kubernetes promises this of resourceVersions since 1.35, and etcd's were so always."""
@@ -101,6 +99,16 @@ class KubernetesStore:
 
     def _object(self, limit: str) -> str:
         return f"{self._path}/{self._name(limit)}"
+
+    def _target(self, limit: str) -> Target:
+        return Target(
+            path=self._path,
+            name=self._name(limit),
+            missing=self._missing(limit),
+            read=lambda: self.read(limit),
+            understand=lambda lease: self._understand(limit, lease),
+            turns_before=self._turns_before,
+        )
 
     def _turns_before(self, state: LeaseState) -> int:
         if any(holder.id.startswith(self._prefix) for holder in state.holders):

@@ -17,6 +17,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from nodelease.clock import now, wall_seconds_since
@@ -81,10 +82,11 @@ class LeaseWatch:
                 ):
                     async for observation in reports:
                         yield observation
+            except ApiError as error:
+                self._resume_from = None
+                problem = str(error) if error.status != HTTPStatus.GONE else ""  # where it was to resume is forgotten: no news
             except StoreUnavailableError as error:
                 problem = str(error)
-                if isinstance(error, ApiError):  # as when what it remembers does not reach back so far
-                    self._resume_from = None
             if problem and not self._shows_state:
                 yield Observation(None, problem)
             await self._pause(now() - began, problem)

@@ -117,8 +117,6 @@ class ApiServer:
         return web.Response(status=fault.status or 500, headers=fault.headers, text=fault.body)
 
     async def _do(self, request: web.Request) -> web.Response:
-        if request.path == _PATH:
-            return web.json_response({"items": [self.lease] if self.lease is not None else []})
         if self.lease is None or request.path != f"{_PATH}/{self.lease['metadata']['name']}":
             return _status(404, "not found")
         if request.method == "PUT":
@@ -135,12 +133,14 @@ class ApiServer:
         response = web.StreamResponse()
         with suppress(ConnectionError):  # who watched has left
             await response.prepare(request)
-            await self._stream(response, version)
+            await self._stream(response, version, bookmark="sendInitialEvents" in request.query)
         return response
 
-    async def _stream(self, response: web.StreamResponse, version: int) -> None:
+    async def _stream(self, response: web.StreamResponse, version: int, *, bookmark: bool) -> None:
         if not version and self.lease is not None:
             await _send(response, "ADDED", self.lease)
+        if bookmark:
+            await _send(response, "BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}})
         sent = len(self.history) if not version else sum(_version(thing) <= version for _, thing in self.history)
         self._broken.clear()
         while not self._ending.is_set():

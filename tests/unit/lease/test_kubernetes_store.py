@@ -58,9 +58,14 @@ async def test_it_reads_and_replaces(server: ApiServer, store: KubernetesStore) 
 
 
 async def test_limits_are_those_of_the_node(server: ApiServer, store: KubernetesStore) -> None:
+    assert await store.limits() == []
     server.make(FREE)
     assert await store.limits() == ["gpu"]
-    assert server.requests == [("GET", {"labelSelector": "imagejob.dev/node=worker"})]
+    assert [method for method, _ in server.requests] == ["WATCH", "WATCH"], "to list takes a right that runners do not have"
+    assert server.requests[0][1]["labelSelector"] == "imagejob.dev/node=worker"
+    server.faults = once("WATCH", Fault(200, body=""))
+    with pytest.raises(StoreUnavailableError, match="ended a watch"):
+        await store.limits()
 
 
 async def test_nobody_makes_a_limit(server: ApiServer, store: KubernetesStore) -> None:
