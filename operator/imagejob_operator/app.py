@@ -16,10 +16,11 @@ from imagejob_operator.handlers import Report
 from imagejob_operator.health import HEARTBEAT, Health
 from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.controller import KIND, ImageJobController
-from imagejob_operator.kubernetes import ApiError, Connection, Json, connect
+from imagejob_operator.kubernetes import ApiError, Connection, connect
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB, IMAGE_PIPELINE, JOB, LEASE, NODE, NODE_LIMIT, POD, Kind
 from imagejob_operator.kubernetes.watching import follow
 from imagejob_operator.limits import LimitController
+from imagejob_operator.manifest import Json
 from imagejob_operator.metrics import Metrics
 from imagejob_operator.nodes import LostNodes
 from imagejob_operator.settings import Settings

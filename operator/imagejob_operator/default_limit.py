@@ -6,12 +6,11 @@ for something else than it did before.
 """
 
 import json
-from typing import Any, Final
+from typing import Final
 
-from imagejob_api.constants import API_VERSION
 from imagejob_api.nodelimit import NodeLimit
 from imagejob_api.pod import LABEL_MANAGED_BY, MANAGED_BY
-from imagejob_operator.kubernetes import ExistsError, Json, KubernetesApi, NotFoundError
+from imagejob_operator.kubernetes import ExistsError, KubernetesApi, NotFoundError
 from imagejob_operator.kubernetes.kinds import NODE_LIMIT
 from imagejob_operator.work_queue import Key
 
@@ -20,18 +19,6 @@ DEFAULT_LIMIT: Final[Key] = ("DefaultLimit",)
 
 ANNOTATION_INSTALLED: Final = "imagejob.dev/installed-spec"
 """On a NodeLimit that an installation brought along: the spec that it last asked for. Without it the NodeLimit is somebody else's."""
-
-
-def parse_default_limit(text: str) -> NodeLimit:
-    """A NodeLimit from its name and spec as JSON.
-
-    Raises:
-        ValueError: It is none; says why.
-    """
-    given = json.loads(text)
-    if not isinstance(given, dict) or set(given) != {"name", "spec"}:
-        raise ValueError('must be JSON with "name" and "spec"')
-    return NodeLimit.model_validate(_node_limit(given["name"], given["spec"]))
 
 
 async def ensure_default_limit(api: KubernetesApi, limit: NodeLimit) -> None:
@@ -46,8 +33,8 @@ async def ensure_default_limit(api: KubernetesApi, limit: NodeLimit) -> None:
     try:
         found = await api.get(NODE_LIMIT, name)
     except NotFoundError:
-        new = _node_limit(name, spec)
-        new["metadata"] |= {"labels": {LABEL_MANAGED_BY: MANAGED_BY}, "annotations": {ANNOTATION_INSTALLED: asked}}
+        metadata = {"name": name, "labels": {LABEL_MANAGED_BY: MANAGED_BY}, "annotations": {ANNOTATION_INSTALLED: asked}}
+        new = {"apiVersion": NODE_LIMIT.api_version, "kind": NODE_LIMIT.kind, "metadata": metadata, "spec": spec}
         try:
             await api.create(NODE_LIMIT, new)
         except ExistsError:
@@ -58,7 +45,3 @@ async def ensure_default_limit(api: KubernetesApi, limit: NodeLimit) -> None:
     removed = dict.fromkeys(found.get("spec") or {})
     metadata = {"resourceVersion": found["metadata"]["resourceVersion"], "annotations": {ANNOTATION_INSTALLED: asked}}
     await api.patch(NODE_LIMIT, name, None, {"metadata": metadata, "spec": {**removed, **spec}})
-
-
-def _node_limit(name: Any, spec: Any) -> Json:  # noqa: ANN401  from JSON, or of a model
-    return {"apiVersion": API_VERSION, "kind": "NodeLimit", "metadata": {"name": name}, "spec": spec}

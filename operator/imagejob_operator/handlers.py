@@ -9,8 +9,8 @@ from typing import Any, Final
 import kopf
 
 from imagejob_operator.imagejobs.caches import JOBS_SELECTOR, PODS_SELECTOR
-from imagejob_operator.kubernetes import Json
 from imagejob_operator.kubernetes.kinds import JOB, POD, Kind
+from imagejob_operator.manifest import Json
 
 Report = Callable[[str | None, Json], None]
 

@@ -1,6 +1,6 @@
 """Which nodes do not answer."""
 
-from imagejob_operator.kubernetes import Json
+from imagejob_operator.manifest import Json
 
 
 class LostNodes:

@@ -5,12 +5,13 @@ a variable before the default.
 """
 
 import argparse
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final
 
+from imagejob_api.constants import API_VERSION
 from imagejob_api.nodelimit import NodeLimit
-from imagejob_operator.default_limit import parse_default_limit
 
 PREFIX: Final = "IMAGEJOB_OPERATOR_"
 
@@ -23,6 +24,19 @@ def _flag(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError("must be true or false")
     return text == "true"
+
+
+def parse_default_limit(text: str) -> NodeLimit:
+    """A NodeLimit from its name and spec as JSON.
+
+    Raises:
+        ValueError: It is none; says why.
+    """
+    given = json.loads(text)
+    if not isinstance(given, dict) or set(given) != {"name", "spec"}:
+        raise ValueError('must be JSON with "name" and "spec"')
+    metadata = {"name": given["name"]}
+    return NodeLimit.model_validate({"apiVersion": API_VERSION, "kind": "NodeLimit", "metadata": metadata, "spec": given["spec"]})
 
 
 def _positive(text: str) -> float:

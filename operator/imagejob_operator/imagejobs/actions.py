@@ -5,7 +5,7 @@ from typing import Literal
 
 from imagejob_api.imagejob import ImageJobStatus
 from imagejob_api.pod import JobFile, Part
-from imagejob_operator.kubernetes import Json
+from imagejob_operator.manifest import Json
 
 
 @dataclass(frozen=True, slots=True)

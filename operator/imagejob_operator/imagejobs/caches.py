@@ -13,9 +13,10 @@ from typing import Any, Final, Generic, TypeVar
 
 from imagejob_api.pod import LABEL_JOB, LABEL_MANAGED_BY, LABEL_MEMBER, MANAGED_BY
 from imagejob_operator.imagejobs.pod_view import PodView
-from imagejob_operator.kubernetes import Json, KubernetesApi
+from imagejob_operator.kubernetes import KubernetesApi
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB, IMAGE_PIPELINE, JOB, POD, Kind
 from imagejob_operator.lists import Lister, Objects
+from imagejob_operator.manifest import Json
 from imagejob_operator.versions import Versions
 
 logger = logging.getLogger(__name__)

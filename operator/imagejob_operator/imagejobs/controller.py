@@ -20,9 +20,10 @@ from imagejob_operator.imagejobs.posting import post
 from imagejob_operator.imagejobs.situation import holds, read_status
 from imagejob_operator.imagejobs.stalled import ASK_AGAIN_SECONDS
 from imagejob_operator.imagejobs.status import as_json, only_numbers, status_patch
-from imagejob_operator.kubernetes import ConflictError, Json, KubernetesApi, NotFoundError, RefusedError
+from imagejob_operator.kubernetes import ConflictError, KubernetesApi, NotFoundError, RefusedError
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB
 from imagejob_operator.limits.view import LimitFacts
+from imagejob_operator.manifest import Json
 from imagejob_operator.objects.naming import belongs_to
 from imagejob_operator.settings import Settings
 from imagejob_operator.work_queue import Key

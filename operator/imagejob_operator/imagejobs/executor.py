@@ -14,9 +14,10 @@ from imagejob_operator.imagejobs.actions import (
 )
 from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.observed import Hindrance
-from imagejob_operator.kubernetes import ExistsError, Json, KubernetesApi, NotFoundError, RefusedError
+from imagejob_operator.kubernetes import ExistsError, KubernetesApi, NotFoundError, RefusedError
 from imagejob_operator.kubernetes.api import Propagation
 from imagejob_operator.kubernetes.kinds import CONFIG_MAP, IMAGE_JOB, JOB, POD, Kind
+from imagejob_operator.manifest import Json
 from imagejob_operator.objects.access import access_objects
 from imagejob_operator.objects.job_file import config_map, read_job_file
 from imagejob_operator.objects.naming import belongs_to, config_map_name, controller_of

@@ -5,8 +5,9 @@ from typing import Final
 from imagejob_api.reasons import Reason
 from imagejob_operator.imagejobs.actions import Inquiry
 from imagejob_operator.imagejobs.observed import Hindrance
-from imagejob_operator.kubernetes import Json, KubernetesApi
+from imagejob_operator.kubernetes import KubernetesApi
 from imagejob_operator.kubernetes.kinds import EVENT
+from imagejob_operator.manifest import Json
 
 _TELLING: Final = {
     "FailedCreate": Reason.PODS_REFUSED,

@@ -7,8 +7,8 @@ from datetime import datetime
 from imagejob_api.pod import JobFile, PodImages
 from imagejob_api.reasons import Reason
 from imagejob_operator.imagejobs.pod_view import PodView
-from imagejob_operator.kubernetes import Json
 from imagejob_operator.limits.view import LimitFacts
+from imagejob_operator.manifest import Json
 from imagejob_operator.settings import Settings
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from imagejob_api.pod import ANNOTATION_PROGRESS, LABEL_PART, RUNNER_CONTAINER, Part, PodImages, PodProgress, PodResult
 from imagejob_operator.constants import ANNOTATION_INDEX
 from imagejob_operator.imagejobs.timestamps import parse_time
-from imagejob_operator.kubernetes import Json
+from imagejob_operator.manifest import Json
 
 _ENDED = ("Succeeded", "Failed")
 _INDEX_DIGITS = 9

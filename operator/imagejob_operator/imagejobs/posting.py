@@ -8,8 +8,9 @@ from typing import Final
 from imagejob_operator.constants import COMPONENT
 from imagejob_operator.imagejobs.actions import Notice
 from imagejob_operator.imagejobs.timestamps import format_time
-from imagejob_operator.kubernetes import ApiError, ExistsError, Json, KubernetesApi
+from imagejob_operator.kubernetes import ApiError, ExistsError, KubernetesApi
 from imagejob_operator.kubernetes.kinds import EVENT, IMAGE_JOB
+from imagejob_operator.manifest import Json
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from imagejob_operator.imagejobs.job_view import JobView
 from imagejob_operator.imagejobs.observed import Observed
 from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.imagejobs.timestamps import parse_time
-from imagejob_operator.kubernetes import Json
+from imagejob_operator.manifest import Json
 
 
 def read_status(job: Json) -> ImageJobStatus:

@@ -13,7 +13,7 @@ from imagejob_operator.imagejobs.counting import done, expected_end, images_per_
 from imagejob_operator.imagejobs.observed import Hindrance
 from imagejob_operator.imagejobs.situation import Situation, condition
 from imagejob_operator.imagejobs.timestamps import format_time
-from imagejob_operator.kubernetes import Json
+from imagejob_operator.manifest import Json
 
 _NUMBERS: Final = ("images", "progress", "shards", "pods", "waitingForLimit", "imagesPerSecond", "eta")
 _LONGEST_MESSAGE: Final = 2000

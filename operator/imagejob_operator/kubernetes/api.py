@@ -9,15 +9,13 @@ import builtins
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import aiohttp
 
 from imagejob_operator.kubernetes.exceptions import ApiError, ApiUnavailableError, NotFoundError, error_of
 from imagejob_operator.kubernetes.kinds import Kind
-
-Json = dict[str, Any]
-"""An object as the API server has it."""
+from imagejob_operator.manifest import Json
 
 REQUEST_SECONDS: Final = 15.0
 ATTEMPTS: Final = 4

@@ -7,8 +7,9 @@ from typing import Any, Final
 import aiohttp
 from kubernetes.aio import client, config
 
-from imagejob_operator.kubernetes.api import Json, KubernetesApi, failure_of
+from imagejob_operator.kubernetes.api import KubernetesApi, failure_of
 from imagejob_operator.kubernetes.watching import Stream
+from imagejob_operator.manifest import Json
 
 _untyped: Any = config
 _AUTHENTICATION: Final = ["BearerToken"]

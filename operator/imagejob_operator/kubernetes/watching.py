@@ -9,9 +9,10 @@ from typing import Final, Protocol
 
 import aiohttp
 
-from imagejob_operator.kubernetes.api import Json, KubernetesApi
+from imagejob_operator.kubernetes.api import KubernetesApi
 from imagejob_operator.kubernetes.exceptions import ApiError
 from imagejob_operator.kubernetes.kinds import Kind
+from imagejob_operator.manifest import Json
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """What the pods of a namespace may do: report their progress, and take slots on their own node. Made once for each namespace."""
 
 from imagejob_api.pod import LABEL_MANAGED_BY, MANAGED_BY
-from imagejob_operator.kubernetes import Json
 from imagejob_operator.kubernetes.kinds import ROLE_BINDING, SERVICE_ACCOUNT, Kind
+from imagejob_operator.manifest import Json
 from imagejob_operator.settings import Settings
 
 

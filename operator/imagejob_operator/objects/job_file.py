@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_api.pod import JOB_FILE_KEY, JobFile
-from imagejob_operator.kubernetes import Json
+from imagejob_operator.manifest import Json
 from imagejob_operator.objects.naming import child_metadata, config_map_name
 
 MAX_BYTES: Final = 900 * 1024

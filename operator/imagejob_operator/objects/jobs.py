@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from imagejob_api.pod import LABEL_PART, RUNNER_CONTAINER, JobFile, Part, RunnerExit
 from imagejob_operator.constants import ANNOTATION_DIGEST, LABEL_KUEUE_QUEUE
-from imagejob_operator.kubernetes import Json
+from imagejob_operator.manifest import Json
 from imagejob_operator.objects.job_file import pods_digest
 from imagejob_operator.objects.naming import child_metadata, inherited_labels, job_name
 from imagejob_operator.objects.pod_template import pod_template

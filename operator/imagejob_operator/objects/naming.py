@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from imagejob_api.constants import GROUP
 from imagejob_api.pod import LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY, Part
-from imagejob_operator.kubernetes import Json
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB
+from imagejob_operator.manifest import Json
 
 
 def job_name(image_job: str, part: Part) -> str:

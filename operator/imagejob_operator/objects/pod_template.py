@@ -21,7 +21,7 @@ from imagejob_api.pod import (
 )
 from imagejob_api.template import Gpu, GpuSharing, Template, Toleration
 from imagejob_operator.constants import GONE_NODE_SECONDS, GRACE_SECONDS
-from imagejob_operator.kubernetes import Json
+from imagejob_operator.manifest import Json
 from imagejob_operator.objects.naming import own_labels
 from imagejob_operator.settings import Settings
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from imagejob_api.pod import ANNOTATION_PROGRESS, LABEL_JOB, LABEL_PART, RUNNER_CONTAINER, Part, PodProgress, PodResult
-from imagejob_operator.kubernetes import Json, KubernetesApi, NotFoundError
+from imagejob_operator.kubernetes import KubernetesApi, NotFoundError
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB, JOB, NODE, POD
+from imagejob_operator.manifest import Json
 from tests.cluster.control_plane import ControlPlane, Options, run_control_plane
 from tests.cluster.processes import Child
 

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from imagejob_api.pod import LABEL_MEMBER
-from imagejob_operator.kubernetes import ApiError, ConflictError, Json, KubernetesApi, NotFoundError, RefusedError
+from imagejob_operator.kubernetes import ApiError, ConflictError, KubernetesApi, NotFoundError, RefusedError
 from imagejob_operator.kubernetes.connection import Connection, connect
 from imagejob_operator.kubernetes.kinds import LEASE, NODE, NODE_LIMIT, POD
 from imagejob_operator.kubernetes.watching import follow
 from imagejob_operator.limits import LimitController
+from imagejob_operator.manifest import Json
 from imagejob_operator.metrics import Metrics
 from imagejob_operator.settings import Settings
 from imagejob_operator.work_queue import WorkQueue

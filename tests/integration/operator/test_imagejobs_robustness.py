@@ -11,8 +11,9 @@ import pytest
 from imagejob_api.pod import LABEL_JOB, PlanReport, PodImages, PodResult, SummaryReport
 from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.controller import KIND, ImageJobController
-from imagejob_operator.kubernetes import Json, KubernetesApi, RefusedError, connect
+from imagejob_operator.kubernetes import KubernetesApi, RefusedError, connect
 from imagejob_operator.kubernetes.kinds import CONFIG_MAP, EVENT, IMAGE_JOB, JOB, POD
+from imagejob_operator.manifest import Json
 from imagejob_operator.settings import Settings
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.operator.imagejobs_harness import CRDS, LEASES, Plane, World

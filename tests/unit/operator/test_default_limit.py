@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from imagejob_operator.default_limit import ANNOTATION_INSTALLED, ensure_default_limit, parse_default_limit
+from imagejob_operator.default_limit import ANNOTATION_INSTALLED, ensure_default_limit
 from imagejob_operator.kubernetes import ApiUnavailableError, KubernetesApi
+from imagejob_operator.settings import parse_default_limit
 
 Json = dict[str, Any]
 
