@@ -76,25 +76,13 @@ class Servers:
 
     def start(self, *, s3: str, runner: str, node: str) -> None:
         """Starts both on a node, from images that it has."""
+        access, secret = CREDENTIALS.values()
+        arguments = ["--port", f":{_S3_PORT}", "--access", access, "--secret", secret, "--quiet", "posix", "/buckets"]
+        bucket = {"name": "bucket", "mountPath": f"/buckets/{BUCKET}"}
         objects = [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             *_server("photos", runner, _WEB_PORT, node, command=["python3", "-c", _PHOTOS]),
-            *_server(
-                "s3",
-                s3,
-                _S3_PORT,
-                node,
-                args=[
-                    "--port",
-                    f":{_S3_PORT}",
-                    "--access",
-                    CREDENTIALS["AWS_ACCESS_KEY_ID"],
-                    "--secret",
-                    CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-                ]
-                + ["--quiet", "posix", "/buckets"],
-                volumeMounts=[{"name": "bucket", "mountPath": f"/buckets/{BUCKET}"}],
-            ),
+            *_server("s3", s3, _S3_PORT, node, args=arguments, volumeMounts=[bucket]),
         ]
         self.cluster.kubectl("apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         self.cluster.kubectl(f"--namespace={NAMESPACE}", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s", timeout=130)
@@ -116,11 +104,11 @@ class Servers:
             texts = [bytes(obstore.get(store, f"{key}/{name}").bytes()).decode() for name in names]
         return [json.loads(line) for text in texts for line in text.splitlines()]
 
-    def verify(self, key: str) -> "subprocess.CompletedProcess[str]":
+    def verify(self, key: str, *options: str) -> "subprocess.CompletedProcess[str]":
         """What `imagejob verify` says of an output."""
         with self._reached() as endpoint:
             return subprocess.run(
-                [sys.executable, "-m", "imagejob_cli", "verify", self.output(key)],
+                [sys.executable, "-m", "imagejob_cli", "verify", self.output(key), *options],
                 env=environment(endpoint),
                 capture_output=True,
                 text=True,

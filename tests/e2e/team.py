@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from imagejob_api.pod import LABEL_JOB, LABEL_PART
+from nodelease.codec import decode
+from nodelease.kubernetes.names import lease_name
+from nodelease.state import LeaseState
 from tests.cluster.cluster import Cluster
 from tests.e2e.servers import CREDENTIALS, Servers
 from tests.e2e.waiting import eventually
+from tests.tools.chart import NAMESPACE as LEASES
 
 Json = dict[str, Any]
 
@@ -134,6 +138,15 @@ class Team:
         """Whether so many images have a row in the output."""
         return len(self.rows(name)) >= images
 
+    def lease(self, node: str, limit: str = "gpu") -> LeaseState:
+        """What the Lease of a limit on a node says."""
+        return decode(self.cluster.get(f"--namespace={LEASES}", "lease", lease_name(limit, node)))
+
+    def holders(self, node: str, limit: str = "gpu") -> set[str]:
+        """Names of this team's pods that hold a slot of a limit on a node."""
+        holders = [holder.pod.partition("/") for holder in self.lease(node, limit).holders]
+        return {name for namespace, _, name in holders if namespace == self.namespace}
+
     def pods(self, name: str, part: str = "work") -> list[Json]:
         """The pods of a part of an ImageJob."""
         found = json.loads(self.kubectl("get", "pods", f"--selector={LABEL_JOB}={name},{LABEL_PART}={part}", "--output=json"))
@@ -148,9 +161,9 @@ class Team:
         """The rows of an ImageJob's output, by their id."""
         return sorted(self.servers.read(self.key(name), "results"), key=lambda row: str(row["id"]))
 
-    def verify(self, name: str) -> "subprocess.CompletedProcess[str]":
+    def verify(self, name: str, *options: str) -> "subprocess.CompletedProcess[str]":
         """What `imagejob verify` says of an ImageJob's output."""
-        return self.servers.verify(self.key(name))
+        return self.servers.verify(self.key(name), *options)
 
     def check_output(self, name: str) -> list[Json]:
         """The rows of a finished job, once `imagejob verify` has found nothing wrong with them."""
@@ -159,9 +172,9 @@ class Team:
         return self.rows(name)
 
 
-def call(function: str, *, limits: Sequence[Json] = (), **arguments: object) -> Json:
-    """A step that calls one of the functions in `steps.py`."""
-    return {"name": function, "call": {"function": f"steps:{function}", "arguments": arguments}, "limits": list(limits)}
+def call(function: str, *, step: str | None = None, limits: Sequence[Json] = (), **arguments: object) -> Json:
+    """A step that calls one of the functions in `steps.py`, and is called like it unless told otherwise."""
+    return {"name": step or function, "call": {"function": f"steps:{function}", "arguments": arguments}, "limits": list(limits)}
 
 
 def gpu(hold: str = "0s") -> Json:
