@@ -1,5 +1,7 @@
 """Does what a plan asks for. Everything may have been done already, by this process or by one before it."""
 
+from typing import Final
+
 from imagejob_api.pod import JobFile
 from imagejob_api.reasons import Reason
 from imagejob_operator.imagejobs.actions import (
@@ -22,6 +24,13 @@ from imagejob_operator.objects.access import access_objects
 from imagejob_operator.objects.job_file import config_map, read_job_file
 from imagejob_operator.objects.naming import belongs_to, config_map_name, controller_of
 from imagejob_operator.settings import Settings
+
+_DISRUPTION: Final = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "NodeLost",
+    "message": "imagejob: the node does not answer, and the pod has had its grace period",
+}
 
 
 class HinderedError(Exception):
@@ -88,7 +97,7 @@ class Executor:
                 # In the foreground: the Job is there until its pods are gone, and so its name tells when another may take it.
                 await self._delete(JOB, action.name, namespace, action.uid, propagation="Foreground")
             case DeletePod():
-                await self._delete(POD, action.name, namespace, action.uid, grace_seconds=0)
+                await self._give_up(action.name, namespace, action.uid)
             case DeleteImageJob():
                 await self._delete(IMAGE_JOB, owner["metadata"]["name"], namespace, action.uid)
 
@@ -123,6 +132,24 @@ class Executor:
             created = await self._api.get(JOB, body["metadata"]["name"], body["metadata"]["namespace"])
             _check_owner(owner, created, "Job")
         self._caches.jobs.report("ADDED", created)
+
+    async def _give_up(self, name: str, namespace: str, uid: str) -> None:
+        """Deletes a pod whose node does not answer.
+
+        Its Job keeps it by a finalizer, and makes no other in its place, until the phase says that it has ended. The kubelet cannot say so;
+        as for Kubernetes' own collector of such pods, it is a disruption, which counts for no failure.
+        """
+        try:
+            pod = await self._api.get(POD, name, namespace)
+        except NotFoundError:
+            return
+        if pod["metadata"]["uid"] != uid:
+            return
+        others = [each for each in pod["status"].get("conditions") or () if each["type"] != _DISRUPTION["type"]]
+        status = {"phase": "Failed", "conditions": [*others, _DISRUPTION]}
+        patch = {"metadata": {"resourceVersion": pod["metadata"]["resourceVersion"]}, "status": status}
+        self._caches.pods.report("MODIFIED", await self._api.patch(POD, name, namespace, patch, subresource="status"))
+        await self._delete(POD, name, namespace, uid, grace_seconds=0)
 
     async def _delete(
         self, kind: Kind, name: str, namespace: str, uid: str, *, propagation: Propagation = "Background", grace_seconds: int | None = None

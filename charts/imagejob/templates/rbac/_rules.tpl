@@ -18,6 +18,9 @@
   resources: [pods]
   verbs: [get, list, watch, delete] # never create: Jobs do. delete: what stays Terminating on a node that is gone
 - apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch] # of such a pod: its Job keeps it until somebody says that it has ended
+- apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create, patch]
 - apiGroups: [""]

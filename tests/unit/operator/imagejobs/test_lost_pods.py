@@ -1,12 +1,19 @@
 """Pods on a node that does not answer: nobody confirms that they have ended, and their successors would wait for ever."""
 
+from unittest.mock import patch
+
 import pytest
 
 from imagejob_operator.imagejobs.actions import DeletePod
+from imagejob_operator.imagejobs.caches import Caches
+from imagejob_operator.imagejobs.executor import Executor
 from imagejob_operator.imagejobs.planner import LOST_POD_SECONDS, plan
 from imagejob_operator.imagejobs.timestamps import format_time
+from imagejob_operator.kubernetes import KubernetesApi
+from imagejob_operator.manifest import Json
 from imagejob_operator.nodes import LostNodes
-from tests.unit.operator.imagejobs.builders import after, image_job, pod, started
+from tests.unit.operator.imagejobs.builders import NAMESPACE, SETTINGS, after, image_job, pod, started
+from tests.unit.operator.imagejobs.fake_cluster import FakeCluster
 
 GONE_AT = 60.0
 
@@ -28,6 +35,32 @@ def test_a_pod_is_given_up_after_it() -> None:
     found, _ = deletions(at=GONE_AT + LOST_POD_SECONDS)
 
     assert found == [DeletePod("flowers-0-0", "uid-of-flowers-0-0")]
+
+
+async def test_a_pod_that_is_given_up_has_failed_by_a_disruption_before_it_is_deleted() -> None:
+    cluster = FakeCluster()
+    lost = pod(resourceVersion="1")
+    lost["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    cluster.objects["pods", NAMESPACE, "flowers-0-0"] = lost
+    told: list[Json] = []
+    api = KubernetesApi(cluster)
+    caches = Caches(api, (), lambda *_: None)
+    with patch.object(caches.pods, "report", lambda _type, thing: told.append(thing)):
+        await Executor(api, caches, SETTINGS).do(image_job(), DeletePod("flowers-0-0", "uid-of-flowers-0-0"))
+        await Executor(api, caches, SETTINGS).do(image_job(), DeletePod("flowers-0-0", "uid-of-flowers-0-0"))
+
+    assert cluster.writes == ["PATCH pods/status", "DELETE pods"]
+    status = told[0]["status"]
+    assert status["phase"] == "Failed"
+    assert [(each["type"], each["status"]) for each in status["conditions"]] == [("Ready", "False"), ("DisruptionTarget", "True")]
+
+
+async def test_another_pod_of_the_same_name_is_not_given_up() -> None:
+    cluster = FakeCluster()
+    cluster.objects["pods", NAMESPACE, "flowers-0-0"] = pod()
+    api = KubernetesApi(cluster)
+    await Executor(api, Caches(api, (), lambda *_: None), SETTINGS).do(image_job(), DeletePod("flowers-0-0", "uid-of-another"))
+    assert cluster.writes == []
 
 
 def test_a_pod_is_given_up_in_whatever_state_the_job_is() -> None:
