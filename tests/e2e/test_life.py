@@ -1,0 +1,78 @@
+"""Jobs are cancelled, suspended and resumed while they run."""
+
+import json
+from typing import Final
+
+from imagejob_api.pod import RunnerExit
+from tests.e2e.team import Json, Team, call, gpu
+
+_IMAGES: Final = 80
+_CHUNK: Final = 2
+_PODS: Final = 4
+_STEP: Final = call("work", seconds=1, limits=[gpu("5s")])
+
+
+def long_job(team: Team, name: str) -> Json:
+    """A job of twenty seconds on the four slots of the two workers, if nothing ends it."""
+    return team.image_job(name, [_STEP], images=_IMAGES, chunkSize=_CHUNK, shards=_PODS, parallelism=_PODS)
+
+
+def exit_codes(team: Team, name: str) -> set[int]:
+    """Of a job's containers, all of which have ended."""
+    return {pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] for pod in team.pods(name)}
+
+
+def held(team: Team, workers: list[str]) -> set[str]:
+    """Pods of the team that have a slot."""
+    return set().union(*(team.holders(worker) for worker in workers))
+
+
+def test_a_cancelled_job_leaves_whole_outputs_with_which_another_goes_on(team: Team, workers: list[str]) -> None:
+    first = long_job(team, "first")
+    team.apply(first)
+    team.wait_until_working("first", images=4)
+    team.patch("first", cancel=True)
+    status = team.wait_until_finished("first")
+    assert status["phase"] == "Cancelled"
+    assert (team.condition("first", "Finished")["reason"], team.condition("first", "Failed")["reason"]) == ("Cancelled", "Cancelled")
+    assert exit_codes(team, "first") <= {RunnerExit.STOPPED, RunnerExit.DONE}
+    assert held(team, workers) == set()
+
+    before = {row["id"]: row for row in team.rows("first")}
+    assert 0 < len(before) < _IMAGES
+    assert len(before) % _CHUNK == 0
+    assert status["images"]["succeeded"] == len(before)
+    problems = json.loads(team.verify("first", "--json").stdout)["problems"]
+    assert all("have no row" in problem["message"] for problem in problems), problems
+
+    rest = long_job(team, "second")
+    rest["spec"]["output"] = first["spec"]["output"]
+    team.apply(rest)
+    team.wait_until_finished("second")
+    assert team.condition("second", "Finished")["reason"] == "Succeeded"
+    after = {row["id"]: row for row in team.check_output("first")}
+    assert len(after) == _IMAGES
+    assert after.items() >= before.items(), "what was done has been done again"
+
+
+def test_a_suspended_job_ends_its_pods_and_goes_on_when_it_is_resumed(team: Team, workers: list[str]) -> None:
+    team.apply(long_job(team, "paused"))
+    team.wait_until_working("paused", images=4)
+    team.patch("paused", suspend=True)
+    team.wait_for_condition("paused", "Suspended")
+    team.wait_for_condition("paused", "Reconciling=False")
+    assert team.phase("paused") == "Suspended"
+    assert team.pods("paused") == [] or exit_codes(team, "paused") <= {RunnerExit.STOPPED, RunnerExit.DONE}
+    assert team.running("paused") == []
+    assert held(team, workers) == set()
+    before = {row["id"]: row for row in team.rows("paused")}
+    assert 0 < len(before) < _IMAGES
+    assert len(before) % _CHUNK == 0
+
+    team.patch("paused", suspend=False)
+    team.wait_until_finished("paused")
+    assert team.condition("paused", "Finished")["reason"] == "Succeeded"
+    assert team.condition("paused", "Suspended")["status"] == "False"
+    after = {row["id"]: row for row in team.check_output("paused")}
+    assert len(after) == _IMAGES
+    assert after.items() >= before.items(), "what was done has been done again"
