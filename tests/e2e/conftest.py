@@ -34,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(_FIRST_TEST_SECONDS))
 
 
+_WRITERS: Final = {
+    f"system:serviceaccount:{NAMESPACE}:imagejob-operator",
+    "system:serviceaccount:kube-system:generic-garbage-collector",
+    "system:serviceaccount:kube-system:namespace-controller",
+}
+"""Who may write the Leases of all nodes."""
+
 _FIGURES: Final = pytest.StashKey[list[str]]()
 
 
@@ -124,9 +131,10 @@ def servers(cluster: Cluster, workers: list[str], runner_image: str) -> Iterator
 
 @pytest.fixture(scope="session")
 def recorder(cluster: Cluster) -> Iterator[LeaseRecorder]:
-    """Sees every revision of every Lease of a limit, in all tests."""
+    """Sees every revision of every Lease of a limit, in all tests; at the end the API server's log says from which node each write came."""
     with LeaseRecorder(cluster.kubeconfig, NAMESPACE) as recorder:
         yield recorder
+        recorder.check(audit_log=cluster.audit_log, operators=_WRITERS)
 
 
 @pytest.fixture(autouse=True)

@@ -45,3 +45,21 @@ def objects(values: Json | None = None, *flags: str, release: str = RELEASE, nam
     """The same as objects."""
     found = yaml.safe_load_all(rendered(values, *flags, release=release, namespace=namespace))
     return [each for each in found if each is not None]
+
+
+def older_chart(folder: Path) -> Path:
+    """The chart as it might have been a version ago: its kinds without columns, and a role that is there no longer."""
+    chart = folder / "imagejob"
+    for source in CHART.rglob("*"):
+        if source.is_file():
+            place = chart / source.relative_to(CHART)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(source.read_bytes())
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    (chart / "Chart.yaml").write_text(yaml.safe_dump({**about, "version": "0.0.1", "appVersion": "0.0.1"}))
+    for kind in (chart / "templates" / "crds").iterdir():
+        before, _, rest = kind.read_text().partition("    additionalPrinterColumns:\n")
+        kind.write_text(before + "    schema:\n" + rest.partition("    schema:\n")[2])
+    obsolete = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "imagejob-obsolete"}, "rules": []}
+    (chart / "templates" / "obsolete.yaml").write_text(yaml.safe_dump(obsolete))
+    return chart

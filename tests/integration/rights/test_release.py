@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import yaml
 
 from nodelease.kubernetes.objects import new_lease
 from nodelease.state import LeaseState
@@ -13,7 +12,7 @@ from tests.cluster.control_plane import ControlPlane, Options
 from tests.e2e.waiting import eventually
 from tests.integration.conftest import StartControlPlane
 from tests.integration.rights.conftest import OPERATOR, install
-from tests.tools.chart import CHART, NAMESPACE, RELEASE, helm
+from tests.tools.chart import CHART, NAMESPACE, RELEASE, helm, older_chart
 from tests.unit.api.objects import image_job, node_limit
 
 pytestmark = pytest.mark.integration
@@ -81,21 +80,3 @@ def test_the_operators_namespace_can_be_deleted_with_its_leases(plane: ControlPl
     del lease["metadata"]["ownerReferences"]
     plane.kubectl("create", f"--as={OPERATOR}", "-f", "-", stdin=json.dumps(lease))
     plane.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
-
-
-def older_chart(folder: Path) -> Path:
-    """The chart as it might have been a version ago: its kinds without columns, and a role that is there no longer."""
-    chart = folder / "imagejob"
-    for source in CHART.rglob("*"):
-        if source.is_file():
-            place = chart / source.relative_to(CHART)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(source.read_bytes())
-    about = yaml.safe_load((chart / "Chart.yaml").read_text())
-    (chart / "Chart.yaml").write_text(yaml.safe_dump({**about, "version": "0.0.1", "appVersion": "0.0.1"}))
-    for kind in (chart / "templates" / "crds").iterdir():
-        before, _, rest = kind.read_text().partition("    additionalPrinterColumns:\n")
-        kind.write_text(before + "    schema:\n" + rest.partition("    schema:\n")[2])
-    obsolete = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "imagejob-obsolete"}, "rules": []}
-    (chart / "templates" / "obsolete.yaml").write_text(yaml.safe_dump(obsolete))
-    return chart
