@@ -79,7 +79,7 @@ def main() -> None:
             ready()
             measured: list[dict[str, float]] | list[float] = asyncio.run(take(client, rounds))
     else:
-        store = KubernetesStore(KubeconfigAccess(kubeconfig), namespace, node, "bench")
+        store = KubernetesStore(KubeconfigAccess(kubeconfig), namespace, node)
         measured = asyncio.run((write if what == "write" else read)(store, rounds))
     print(json.dumps(measured), flush=True)
 

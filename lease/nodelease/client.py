@@ -96,7 +96,7 @@ class LeaseClient:
         node = node or environment.told(ENV_NODE, os.environ)
         namespace = namespace or environment.told(ENV_LEASE_NAMESPACE, os.environ)
         lease_name("gpu", node)  # says what is wrong with a node's name
-        return cls(lambda prefix: KubernetesStore(find_access(kubeconfig), namespace, node, prefix), pod or environment.pod(os.environ))
+        return cls(lambda _prefix: KubernetesStore(find_access(kubeconfig), namespace, node), pod or environment.pod(os.environ))
 
     # Taking slots.
 

@@ -151,6 +151,11 @@ def _holders(entries: list[dict[str, object]]) -> tuple[Holder, ...]:
 def _queue(entries: list[dict[str, object]]) -> tuple[Waiter, ...]:
     waiters = []
     for index, entry in enumerate(entries):
+        request, pod, priority = entry.get("id"), entry.get("pod"), entry.get("priority")
+        # All who wait read the whole queue at each hand-over: what is well should not take the time to say what might not be.
+        if type(request) is str and type(pod) is str and type(priority) is int and "slots" not in entry:
+            waiters.append(Waiter(request, pod, priority))
+            continue
         where = f"annotation {ANNOTATION_QUEUE}[{index}]"
         waiters.append(
             Waiter(

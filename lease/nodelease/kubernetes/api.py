@@ -60,25 +60,11 @@ class EventStream:
             raise ApiError(status.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR, f"watch: {status.get('message') or status}")
         return event
 
-    async def rest(self, seconds: float) -> None:
-        """Leave what arrives with the kernel for a while: to take it in costs more than to understand it."""
-        if (transport := self._transport) is not None:
-            transport.pause_reading()
-            try:
-                await asyncio.sleep(seconds)
-            finally:
-                transport.resume_reading()
-
     def abort(self) -> None:
         """Break the connection. To end it in order would take an answer, for which nobody waits."""
-        if (transport := self._transport) is not None:
-            transport.abort()
-
-    @property
-    def _transport(self) -> asyncio.Transport | None:
-        """None once all has arrived: then the connection is another request's."""
-        connection = self._response.connection
-        return connection.transport if connection is not None else None
+        connection = self._response.connection  # None once all has arrived: then it may be another request's
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
 
 
 class ApiServer:

@@ -17,9 +17,6 @@ WATCH_SILENCE_SECONDS: Final = 100.0
 WATCH_RETRY_FIRST_SECONDS: Final = 0.02
 WATCH_RETRY_LAST_SECONDS: Final = 3.0
 """Backoff between two watches; one that lasted longer than the pause before it begins the backoff anew."""
-TURN_SECONDS: Final = 0.001
-"""A turn takes longer than this, if only for the write that ends it. So a waiter need not look before so many have passed as it has turns
-to wait; if it did, all waiters of a node would work at the moment at which one of them was granted the slot."""
 EVENT_BYTES: Final = 2**20
 """More than any Lease has: 256 KiB of annotations, twice as many once their quotes are escaped."""
 

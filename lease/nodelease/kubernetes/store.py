@@ -29,15 +29,13 @@ class KubernetesStore:
         access: Where the API server is and how to be let in.
         namespace: Where the Leases are: the operator's namespace.
         node: Whose Leases.
-        prefix: What all ids of the client begin with.
     """
 
-    def __init__(self, access: Access, namespace: str, node: str, prefix: str) -> None:
+    def __init__(self, access: Access, namespace: str, node: str) -> None:
         hint = f"Those who take slots on node {node!r} need the rights of Role imagejob-lease-user in namespace {namespace!r}"
         self._api = ApiServer(access, hint)
         self._namespace = namespace
         self._node = node
-        self._prefix = prefix
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._objects: dict[str, Mapping[str, Any]] = {}
         """The newest object seen of each limit."""
@@ -107,14 +105,7 @@ class KubernetesStore:
             missing=self._missing(limit),
             read=lambda: self.read(limit),
             understand=lambda lease: self._understand(limit, lease),
-            turns_before=self._turns_before,
         )
-
-    def _turns_before(self, state: LeaseState) -> int:
-        if any(holder.id.startswith(self._prefix) for holder in state.holders):
-            return 0
-        place = next((place for place, waiter in enumerate(state.queue) if waiter.id.startswith(self._prefix)), 0)
-        return place // max(1, state.slots)
 
     async def _get(self, limit: str) -> Mapping[str, Any]:
         try:

@@ -49,8 +49,6 @@ class Target:
     """Asks for the newest state, past all caches; raises what `LeaseStore.read` does."""
     understand: Callable[[Mapping[str, Any]], Snapshot]
     """Makes a snapshot of an object; raises MalformedLeaseError."""
-    turns_before: Callable[[LeaseState], int]
-    """How many others at least come one after the other before this client has anything to do."""
 
 
 class LeaseWatch:
@@ -107,8 +105,6 @@ class LeaseWatch:
         async for event in events:
             if (news := self._report(event, catching_up_since)) is not None:
                 yield news
-                if news.snapshot is not None and (turns := self._target.turns_before(news.snapshot.state)) > 0:
-                    await events.rest(turns * constants.TURN_SECONDS)
 
     async def _begin(self) -> list[Observation]:
         """What there is now. The watch has begun before, so nothing is missed between."""

@@ -100,7 +100,7 @@ def test_a_token_is_replaced_while_a_slot_is_held(own_limit: Limit, own_plane: C
     (tmp_path / "ca.crt").write_bytes((own_plane.files.credentials / "ca.crt").read_bytes())
     host, port = own_plane.url.removeprefix("https://").split(":")
     access = PodAccess(tmp_path, {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port})
-    with LeaseClient(lambda prefix: KubernetesStore(access, own_limit.namespace, own_limit.node, prefix), "tests/runner") as client:
+    with LeaseClient(lambda _prefix: KubernetesStore(access, own_limit.namespace, own_limit.node), "tests/runner") as client:
         holding = client.acquire_blocking("gpu", timeout=20)
         own_plane.kubectl("delete", "serviceaccount", "runner", *namespace)
         (tmp_path / "token").write_text(new_token())

@@ -132,7 +132,7 @@ def test_the_rights_of_a_runner_are_enough(limit: Limit, control_plane: ControlP
 
 async def test_a_version_that_is_too_old_is_not_resumed_from(limit: Limit) -> None:
     limit.make(slots=1)
-    store = KubernetesStore(KubeconfigAccess(limit.plane.kubeconfig), limit.namespace, limit.node, "me")
+    store = KubernetesStore(KubeconfigAccess(limit.plane.kubeconfig), limit.namespace, limit.node)
     watch = LeaseWatch(store._api, store._target("gpu"))
     watch._resume_from = "1"
     async with aclosing(watch.observations()) as observations:

@@ -36,7 +36,7 @@ def door(server: ApiServer) -> Door:
 
 @pytest.fixture
 async def store(door: Door) -> AsyncIterator[KubernetesStore]:
-    store = KubernetesStore(door, NAMESPACE, NODE, "me")
+    store = KubernetesStore(door, NAMESPACE, NODE)
     yield store
     await store.close()
 
@@ -206,7 +206,7 @@ def pod(tmp_path: Path) -> Pod:
 
 async def test_a_pod_uses_its_service_account_and_reads_the_token_again(pod: Pod) -> None:
     async with ApiServer().serve(pod.server_trust) as server:
-        store = KubernetesStore(pod.access(server), NAMESPACE, NODE, "me")
+        store = KubernetesStore(pod.access(server), NAMESPACE, NODE)
         server.make(FREE)
         assert (await store.read(LIMIT)).state == FREE
         server.token = "second"  # noqa: S105  no secret
@@ -229,7 +229,7 @@ async def test_a_token_is_read_again_in_time(pod: Pod, monkeypatch: pytest.Monke
 
 async def test_a_new_authority_is_found(pod: Pod) -> None:
     async with ApiServer().serve(pod.server_trust) as old:
-        store = KubernetesStore(access := pod.access(old), NAMESPACE, NODE, "me")
+        store = KubernetesStore(access := pod.access(old), NAMESPACE, NODE)
         old.make(FREE)
         await store.read(LIMIT)
         async with ApiServer().serve(pod.certify()) as new:
@@ -242,7 +242,7 @@ async def test_a_new_authority_is_found(pod: Pod) -> None:
 
 async def test_a_stranger_is_not_trusted(pod: Pod) -> None:
     async with ApiServer().serve(pod.server_trust) as server:
-        store = KubernetesStore(pod.access(server), NAMESPACE, NODE, "me")
+        store = KubernetesStore(pod.access(server), NAMESPACE, NODE)
         pod.certify()
         with pytest.raises(StoreUnavailableError, match="is not whom it should be"):
             await store.read(LIMIT)

@@ -55,7 +55,7 @@ class Reports:
 
 @asynccontextmanager
 async def watching(server: ApiServer) -> AsyncIterator[Reports]:
-    store = KubernetesStore(Door(server), NAMESPACE, NODE, "me")
+    store = KubernetesStore(Door(server), NAMESPACE, NODE)
     async with aclosing(store.watch(LIMIT)) as observations:
         yield Reports(observations)
     await store.close()
@@ -209,24 +209,6 @@ async def test_it_does_not_storm_a_server_that_ends_every_watch(server: ApiServe
     assert server.count("WATCH") < 30, "hundreds, without a pause"
 
 
-async def test_one_far_from_its_turn_reads_later_and_misses_nothing(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "TURN_SECONDS", 0.05)
-    state = FREE
-    for name in ("a", "b", "c", "d", "me"):
-        state = transitions.request(state, Waiter(f"{name}-1", f"ns/{name}"))
-    server.make(FREE)
-    async with watching(server) as reports:
-        await reports.state()
-        assert server.lease is not None
-        server.change(merged(server.lease, state))
-        assert (await reports.state())[0] == state
-        begun = now()
-        after = transitions.release(state, "a-1")
-        server.change(merged(server.lease, after))
-        assert (await reports.state())[0] == after
-        assert now() - begun >= 0.1, "three turns are left"
-
-
 async def disturb(server: ApiServer, rng: random.Random) -> None:
     while True:
         await asyncio.sleep(rng.random() * 0.05)
@@ -245,7 +227,7 @@ async def test_all_get_their_turn_whatever_the_server_does(server: ApiServer, se
     server.faults = lambda _method: rng.choice(usual) if rng.random() < 0.15 else None
     server.make(LeaseState(slots=2, duration_seconds=60))
     resource = Resource(2)
-    members = [Member(KubernetesStore(Door(server), NAMESPACE, NODE, f"p{number}-"), f"p{number}") for number in range(5)]
+    members = [Member(KubernetesStore(Door(server), NAMESPACE, NODE), f"p{number}") for number in range(5)]
     working = [work(member, resource, random.Random(rng.random()), 6) for member in members]  # noqa: S311
     disturbing = asyncio.ensure_future(disturb(server, rng))
     async with asyncio.timeout(60):
