@@ -65,7 +65,7 @@ class KubernetesStore:
             written = await self._api.request("PUT", self._object(limit), {"fieldManager": FIELD_MANAGER}, merged(known, state))
         except ApiError as error:
             if error.status == HTTPStatus.CONFLICT:
-                raise ConflictError(str(error)) from error
+                raise ConflictError(str(error), self._newer(limit, expected)) from error
             raise self._translated(limit, error) from error
         self._remember(limit, written)
         return Snapshot(lease_version(written), state)
@@ -123,6 +123,13 @@ class KubernetesStore:
         known = self._objects.get(limit)
         if known is None or self.order(lease_version(lease)) >= self.order(lease_version(known)):
             self._objects[limit] = lease
+
+    def _newer(self, limit: str, version: str) -> Snapshot | None:
+        """What the watch has brought meanwhile, which saves reading it; nearly always it is what won."""
+        known = self._objects.get(limit)
+        if known is None or self.order(lease_version(known)) <= self.order(version):
+            return None
+        return self._understand(limit, known)
 
     def _translated(self, limit: str, error: ApiError) -> LeaseError:
         if error.status == HTTPStatus.NOT_FOUND:

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -12,7 +13,7 @@ from nodelease import ConflictError, InvalidRequestError, LimitNotFoundError, St
 from nodelease.clock import now
 from nodelease.kubernetes import api as api_module
 from nodelease.kubernetes.access import KubeconfigAccess, PodAccess, find_access
-from nodelease.kubernetes.objects import read_lease
+from nodelease.kubernetes.objects import merged, read_lease
 from nodelease.kubernetes.store import KubernetesStore
 from nodelease.state import LeaseState, Waiter
 from tests.cluster.certificates import Authority
@@ -86,6 +87,23 @@ async def test_another_was_first(server: ApiServer, store: KubernetesStore) -> N
         await store.replace(LIMIT, TAKEN, found.version)
     assert raised.value.current == newest
     assert server.count("PUT") == 1, "a write that must fail is not sent"
+
+
+async def test_what_won_is_known_from_the_watch(server: ApiServer, store: KubernetesStore) -> None:
+    server.make(FREE)
+    found = await store.read(LIMIT)
+
+    def overtaken(method: str) -> None:
+        if method == "PUT":
+            assert server.lease is not None
+            server.change(merged(server.lease, TAKEN))
+            store._remember(LIMIT, server.lease)  # as the watch does
+
+    server.faults = overtaken
+    with pytest.raises(ConflictError) as raised:
+        await store.replace(LIMIT, replace(FREE, slots=2), found.version)
+    assert raised.value.current is not None
+    assert raised.value.current.state == TAKEN
 
 
 async def test_a_lease_that_is_not_there(server: ApiServer, store: KubernetesStore) -> None:
