@@ -1,6 +1,7 @@
 """Who holds a slot dies without a word: the operator gives the slot to the next in the queue."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from tests.cluster.cluster import Cluster
@@ -44,7 +45,7 @@ def force_delete(team: Team, pod: str) -> float:
 
 
 def test_a_slot_whose_holder_was_killed_or_deleted_by_force_has_the_next_holder_within_two_seconds(
-    cluster: Cluster, team: Team, workers: list[str]
+    cluster: Cluster, team: Team, workers: list[str], measured: Callable[[str], None]
 ) -> None:
     node = workers[1]
     chunk = _IMAGES // _PODS
@@ -62,7 +63,7 @@ def test_a_slot_whose_holder_was_killed_or_deleted_by_force_has_the_next_holder_
         holder, pod = newest_holder(lease)
         deleted = force_delete(team, pod)
         after_delete = handed_on(lease, holder) - deleted
-    print(f"next holder after SIGKILL: {after_kill:.2f} s; after kubectl delete --force: {after_delete:.2f} s")  # noqa: T201
+    measured(f"next holder after SIGKILL: {after_kill:.2f} s; after kubectl delete --force: {after_delete:.2f} s")
     assert 0 < after_kill < _BOUND_SECONDS
     assert 0 < after_delete < _BOUND_SECONDS
 

@@ -2,18 +2,21 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from imagejob_api.reasons import ConditionType
 from tests.e2e.team import Team, call
 from tests.e2e.waiting import eventually
 
+Measured = Callable[[str], None]
+
 _BOUND_SECONDS: Final = 15.0
 """From `kubectl apply` to the condition."""
 _OTHER_DIGEST: Final = "0" * 64
 
 
-def told(team: Team, job: dict[str, Any], kind: ConditionType, reason: str) -> dict[str, Any]:
+def told(team: Team, job: dict[str, Any], kind: ConditionType, reason: str, measured: Measured) -> dict[str, Any]:
     """The condition of that type, once it is true for that reason; fails if it took longer than it may."""
     name = job["metadata"]["name"]
 
@@ -25,28 +28,28 @@ def told(team: Team, job: dict[str, Any], kind: ConditionType, reason: str) -> d
     team.apply(job)
     eventually(found, ("True", reason), seconds=4 * _BOUND_SECONDS)
     seconds = time.monotonic() - applied
-    print(f"{kind} {reason} after {seconds:.1f} s")  # noqa: T201
+    measured(f"{kind} {reason} after {seconds:.1f} s")
     assert seconds < _BOUND_SECONDS
     return team.condition(name, kind)
 
 
-def test_an_image_that_cannot_be_pulled(team: Team) -> None:
+def test_an_image_that_cannot_be_pulled(team: Team, measured: Measured) -> None:
     nowhere = "127.0.0.1:1/nobody/has-this:1"
     job = team.image_job("image", [call("work", seconds=0)], images=1, template={"image": nowhere})
-    condition = told(team, job, ConditionType.STALLED, "ImagePullFailed")
+    condition = told(team, job, ConditionType.STALLED, "ImagePullFailed", measured)
     assert nowhere in condition["message"]
 
 
-def test_a_request_that_cannot_be_scheduled(team: Team) -> None:
+def test_a_request_that_cannot_be_scheduled(team: Team, measured: Measured) -> None:
     job = team.image_job("request", [call("work", seconds=0)], images=1, gpu={"count": 64})
-    condition = told(team, job, ConditionType.STALLED, "Unschedulable")
+    condition = told(team, job, ConditionType.STALLED, "Unschedulable", measured)
     assert "Insufficient nvidia.com/gpu" in condition["message"]
     (pod,) = team.pods("request")
     (unplaced,) = (found for found in pod["status"]["conditions"] if found["type"] == "PodScheduled")
     assert condition["message"] == unplaced["message"]
 
 
-def test_a_model_with_another_digest(team: Team) -> None:
+def test_a_model_with_another_digest(team: Team, measured: Measured) -> None:
     model = {
         "architecture": "efficientnet_lite_pytorch:EfficientNet.from_name",
         "arguments": {"model_name": "efficientnet-lite0"},
@@ -54,7 +57,7 @@ def test_a_model_with_another_digest(team: Team) -> None:
         "sha256": _OTHER_DIGEST,
     }
     steps = [{"name": "download", "download": {}}, {"name": "classify", "infer": {"model": model, "outputs": {"topK": {}}}}]
-    condition = told(team, team.image_job("model", steps, images=1), ConditionType.FAILED, "ModelRefused")
+    condition = told(team, team.image_job("model", steps, images=1), ConditionType.FAILED, "ModelRefused", measured)
     assert _OTHER_DIGEST in condition["message"]
     assert "efficientnet-lite0-57934424.pth" in condition["message"]
     assert team.condition("model", ConditionType.FINISHED)["reason"] == "Failed"

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
@@ -40,7 +40,9 @@ def node(cluster: Cluster, workers: list[str]) -> Iterator[str]:
         cluster.start_node(workers[1])
 
 
-def test_the_shards_of_a_lost_node_are_finished_on_the_other(cluster: Cluster, team: Team, node: str) -> None:
+def test_the_shards_of_a_lost_node_are_finished_on_the_other(
+    cluster: Cluster, team: Team, node: str, measured: Callable[[str], None]
+) -> None:
     layout = {"chunkSize": _CHUNK, "shards": _PODS, "parallelism": _PODS}
     template = {"affinity": _APART}
     with LeaseTimeline(cluster, node) as lease:
@@ -53,9 +55,9 @@ def test_the_shards_of_a_lost_node_are_finished_on_the_other(cluster: Cluster, t
         cluster.engine.docker("kill", node)
         lost = time.monotonic()
         eventually(lambda: (lease.now.holders, lease.now.queue), ((), ()), seconds=_LOST_SECONDS)
-        print(f"the Lease of a lost node is empty after {time.monotonic() - lost:.0f} s")  # noqa: T201
+        measured(f"the Lease of a lost node is empty after {time.monotonic() - lost:.0f} s")
         team.wait_until_finished("lost")
-    print(f"the job has ended after {time.monotonic() - lost:.0f} s")  # noqa: T201
+    measured(f"the job has ended after {time.monotonic() - lost:.0f} s")
 
     assert team.condition("lost", "Finished")["reason"] == "Succeeded"
     rows = team.check_output("lost")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
@@ -82,7 +82,7 @@ def test_pods_go_on_without_the_operator_and_the_status_catches_up(
 
 @pytest.mark.usefixtures("_back")
 def test_a_job_is_deleted_at_once_and_with_all_that_it_owned_without_the_operator(
-    cluster: Cluster, team: Team, release: Release, workers: list[str]
+    cluster: Cluster, team: Team, release: Release, workers: list[str], measured: Callable[[str], None]
 ) -> None:
     there = {"nodeSelector": {"kubernetes.io/hostname": workers[1]}}
     team.apply(team.image_job("gone", [call("work", seconds=1, limits=[gpu()])], images=500, template=there, chunkSize=5, parallelism=3))
@@ -95,7 +95,7 @@ def test_a_job_is_deleted_at_once_and_with_all_that_it_owned_without_the_operato
         asked = time.monotonic()
         team.kubectl("delete", "imagejob/gone")
         seconds = time.monotonic() - asked
-        print(f"kubectl delete imagejob without the operator: {seconds:.2f} s")  # noqa: T201
+        measured(f"kubectl delete imagejob without the operator: {seconds:.2f} s")
         assert seconds < _DELETE_SECONDS
         eventually(lambda: owned(team, "gone"), wanted=[])
         assert not lease.now.holders

@@ -113,6 +113,20 @@ def test_a_life_costs_few_writes(source: Json | None) -> None:
     assert numbers <= 8  # 75 s of work at one in 10 s
 
 
+def test_a_namespace_that_is_made_anew_gets_its_rights_again() -> None:
+    async def twice(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await work(cluster, operator)
+        for key in [key for key in cluster.objects if key[1] == NAMESPACE]:
+            if key in cluster.objects:
+                cluster.remove(key)
+        cluster.create(IMAGE_JOB, image_job("roses"))
+        await work(cluster, operator)
+
+    cluster = run(twice)
+    assert [key for key in cluster.objects if key[0] == "serviceaccounts" and key[1] == NAMESPACE]
+    assert status_of(cluster, "roses")["phase"] == "Succeeded"
+
+
 def test_numbers_alone_are_written_once_in_ten_seconds() -> None:
     async def busy(cluster: FakeCluster, operator: FakeOperator) -> None:
         await step(cluster, operator)
