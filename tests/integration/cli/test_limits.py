@@ -1,7 +1,7 @@
 """`kubectl imagejob limits` on a real API server."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,9 +14,10 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def limits(cluster: ControlPlane) -> Callable[[Json], str]:
+def limits(cluster: ControlPlane) -> Iterator[Callable[[Json], str]]:
     cluster.kubectl("delete", "nodelimits", "--all")
-    return lambda limit: cluster.kubectl("apply", "-f", "-", stdin=json.dumps(limit))
+    yield lambda limit: cluster.kubectl("apply", "-f", "-", stdin=json.dumps(limit))
+    cluster.kubectl("delete", "nodelimits", "--all")
 
 
 def words(text: str) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,9 @@ def documents(*objects: Json) -> str:
 
 
 @pytest.fixture
-def no_limits(cluster: ControlPlane) -> None:
+def no_limits(cluster: ControlPlane) -> Iterator[None]:
+    cluster.kubectl("delete", "nodelimits", "--all")
+    yield
     cluster.kubectl("delete", "nodelimits", "--all")
 
 
