@@ -1,6 +1,7 @@
 """What goes where in one forward pass of a network, seen by watching it: symbolic tracing fails on many real networks."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,6 @@ class FunctionCall:
 
     function: Callable[..., Any]
     """The function, as in ``torch.conv2d``."""
-    arguments: tuple[object, ...]
-    """Its positional arguments."""
     given: tuple[torch.Tensor, ...]
     """All tensors among its arguments, kept so that their ids are not given to others."""
     output: object
@@ -33,6 +32,27 @@ class ModuleCalls:
     """What each call returned."""
 
 
+@contextmanager
+def noted_modules(network: nn.Module) -> Iterator[dict[str, ModuleCalls]]:
+    """The calls of a network's modules by name, as far as they are made inside."""
+    noted: dict[str, ModuleCalls] = {}
+
+    def hook_of(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def note(_module: nn.Module, given: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401  a module returns anything
+            calls = noted.setdefault(name, ModuleCalls())
+            calls.inputs.append(given[0] if given else None)
+            calls.outputs.append(output)
+
+        return note
+
+    handles = [module.register_forward_hook(hook_of(name)) for name, module in network.named_modules() if name]
+    try:
+        yield noted
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 class Dataflow:
     """One forward pass.
 
@@ -43,14 +63,8 @@ class Dataflow:
 
     def __init__(self, network: nn.Module, example: torch.Tensor) -> None:
         self.functions: list[FunctionCall] = []
-        self.modules: dict[str, ModuleCalls] = {}
-        handles = [module.register_forward_hook(self._note(name)) for name, module in network.named_modules() if name]
-        try:
-            with _Watch(self.functions):
-                network(example)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with noted_modules(network) as self.modules, _Watch(self.functions):
+            network(example)
 
     def users(self, tensor: object) -> list[FunctionCall]:
         """The calls that were given this tensor."""
@@ -59,14 +73,6 @@ class Dataflow:
     def maker(self, tensor: object) -> FunctionCall | None:
         """The first call that returned this tensor."""
         return next((call for call in self.functions if call.output is tensor), None)
-
-    def _note(self, name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        def hook(_module: nn.Module, given: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401  a module returns anything
-            calls = self.modules.setdefault(name, ModuleCalls())
-            calls.inputs.append(given[0] if given else None)
-            calls.outputs.append(output)
-
-        return hook
 
 
 class _Watch(TorchFunctionMode):
@@ -80,7 +86,7 @@ class _Watch(TorchFunctionMode):
         output = function(*arguments, **(named or {}))
         if getattr(function, "__name__", "") != "__get__":  # looking at a shape uses no values
             given = tuple(_tensors((arguments, tuple((named or {}).values()))))
-            self._calls.append(FunctionCall(function, arguments, given, output))
+            self._calls.append(FunctionCall(function, given, output))
         return output
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from imagejob_runner.models.dataflow import noted_modules
+
 
 @torch.no_grad()
 def fold_batch_norm(network: nn.Module, example: torch.Tensor) -> int:
@@ -36,33 +38,15 @@ def fold_batch_norm(network: nn.Module, example: torch.Tensor) -> int:
 
 def _watch(network: nn.Module, example: torch.Tensor) -> list[tuple[str, str]]:
     """Names of (convolution, normalisation) where the one, called once, hands its output to the other, called once."""
-    calls: dict[str, int] = {}
-    made: dict[int, tuple[str, torch.Tensor]] = {}  # the tensor is kept so that its id is not given to another
-    fed: dict[str, str] = {}
-    handles = []
-
-    def after_convolution(name: str, output: torch.Tensor) -> None:
-        calls[name] = calls.get(name, 0) + 1
-        made[id(output)] = (name, output)
-
-    def before_normalisation(name: str, given: torch.Tensor) -> None:
-        calls[name] = calls.get(name, 0) + 1
-        if id(given) in made:
-            fed[name] = made[id(given)][0]
-
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d):
-            handles.append(module.register_forward_hook(lambda _module, _given, output, name=name: after_convolution(name, output)))
-        elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
-            handles.append(module.register_forward_pre_hook(lambda _module, given, name=name: before_normalisation(name, given[0])))
-    try:
+    with noted_modules(network) as calls:
         network(example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    called = [(name, module, calls[name]) for name, module in network.named_modules() if name in calls]
+    made = {id(output): name for name, module, of in called if isinstance(module, nn.Conv2d) for output in of.outputs}
+    norms = [(name, of) for name, module, of in called if isinstance(module, nn.BatchNorm2d) and module.track_running_stats]
+    fed = {name: made[id(given)] for name, of in norms for given in of.inputs if id(given) in made}
     feeders = list(fed.values())
     return [
         (convolution, normalisation)
         for normalisation, convolution in fed.items()
-        if calls[convolution] == 1 and calls[normalisation] == 1 and feeders.count(convolution) == 1
+        if len(calls[convolution].outputs) == 1 and len(calls[normalisation].outputs) == 1 and feeders.count(convolution) == 1
     ]
