@@ -5,7 +5,6 @@ them for a good one.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from tests.e2e.servers import Servers, s3_image
 from tests.e2e.team import Team
 from tests.tools.chart import NAMESPACE
 from tests.tools.lease_recorder import LeaseRecorder
+from tests.tools.unavailable import leave_out
 
 _FIRST_TEST_SECONDS: Final = 2700
 """The first test waits until everything is built; on a cold machine that takes a quarter of an hour."""
@@ -65,9 +65,7 @@ def cluster() -> Iterator[Cluster]:
     try:
         yield lifecycle.up(name)
     except UnavailableError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+        leave_out(error)
     finally:
         if not running:
             lifecycle.down(name)

@@ -180,3 +180,9 @@ def call(function: str, *, step: str | None = None, limits: Sequence[Json] = (),
 def gpu(hold: str = "0s") -> Json:
     """The limit of a step that takes a slot of its node's GPU."""
     return {"name": "gpu", "hold": hold}
+
+
+def apart(job: str) -> Json:
+    """An affinity by which the scheduler shares an ImageJob's pods out evenly."""
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {LABEL_JOB: job}}}
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}}

@@ -8,24 +8,13 @@ import pytest
 
 from imagejob_api.pod import LABEL_JOB, PodResult, RunnerExit
 from tests.cluster.cluster import Cluster
-from tests.e2e.team import Team, call, gpu
+from tests.e2e.team import Team, apart, call, gpu
 from tests.e2e.timeline import Timeline
 
 _IMAGES: Final = 60
 _CHUNK: Final = 2
 _PODS: Final = 4
 _DRAIN_SECONDS: Final = 60
-_APART: Final = {
-    "podAntiAffinity": {
-        "preferredDuringSchedulingIgnoredDuringExecution": [
-            {
-                "weight": 100,
-                "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {LABEL_JOB: "moved"}}},
-            }
-        ]
-    }
-}
-"""The scheduler shares the pods out evenly."""
 
 
 @pytest.fixture
@@ -47,10 +36,9 @@ def ends(pods: Timeline, node: str) -> dict[str, dict[str, Any]]:
 
 def test_drained_pods_commit_and_the_job_ends_on_the_other_node(cluster: Cluster, team: Team, node: str) -> None:
     layout = {"chunkSize": _CHUNK, "shards": _PODS, "parallelism": _PODS}
+    template = {"affinity": apart("moved")}
     with Timeline(cluster, f"--namespace={team.namespace}", "pods") as pods:
-        team.apply(
-            team.image_job("moved", [call("work", seconds=1, limits=[gpu("2s")])], images=_IMAGES, template={"affinity": _APART}, **layout)
-        )
+        team.apply(team.image_job("moved", [call("work", seconds=1, limits=[gpu("2s")])], images=_IMAGES, template=template, **layout))
         team.wait_until_working("moved", images=_IMAGES // 4)
         drained = {pod["metadata"]["name"] for pod in team.running("moved") if pod["spec"]["nodeName"] == node}
         assert len(drained) == _PODS // 2

@@ -7,9 +7,8 @@ from typing import Final
 
 import pytest
 
-from imagejob_api.pod import LABEL_JOB
 from tests.cluster.cluster import Cluster
-from tests.e2e.team import Team, call, gpu
+from tests.e2e.team import Team, apart, call, gpu
 from tests.e2e.timeline import LeaseTimeline
 from tests.e2e.waiting import eventually
 
@@ -19,17 +18,6 @@ _PODS: Final = 6
 _SLOTS: Final = 2
 _LOST_SECONDS: Final = 180
 """Until a node counts as lost (40 s), its pods are to go (30 s), and have had their grace period (60 s)."""
-_APART: Final = {
-    "podAntiAffinity": {
-        "preferredDuringSchedulingIgnoredDuringExecution": [
-            {
-                "weight": 100,
-                "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {LABEL_JOB: "lost"}}},
-            }
-        ]
-    }
-}
-"""The scheduler shares the pods out evenly."""
 
 
 @pytest.fixture
@@ -44,7 +32,7 @@ def test_the_shards_of_a_lost_node_are_finished_on_the_other(
     cluster: Cluster, team: Team, node: str, measured: Callable[[str], None]
 ) -> None:
     layout = {"chunkSize": _CHUNK, "shards": _PODS, "parallelism": _PODS}
-    template = {"affinity": _APART}
+    template = {"affinity": apart("lost")}
     with LeaseTimeline(cluster, node) as lease:
         team.apply(team.image_job("lost", [call("work", seconds=0.5, limits=[gpu("1s")])], images=_IMAGES, template=template, **layout))
         eventually(lambda: len(lease.now.holders) == _SLOTS and bool(lease.now.queue), wanted=True, seconds=120)
