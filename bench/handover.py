@@ -11,8 +11,10 @@ from typing import Any
 from nodelease.kubernetes.objects import new_lease
 from nodelease.state import LeaseState
 from tests.cluster.control_plane import ControlPlane, Options, run_control_plane
+from tests.tools.write_to_watch import WriteToWatch
 
-PROCESSES, ROUNDS, WRITES = 20, 40, 500
+PROCESSES, ROUNDS = 20, 40
+WRITES, PAUSE_SECONDS = 500, 0.03
 NAMESPACE = "imagejob-system"
 GOAL = {"p50": 5, "p99": 25}
 
@@ -28,44 +30,35 @@ def measure() -> dict[str, Any]:
 
 
 def _bare(plane: ControlPlane) -> list[float]:
-    _make_lease(plane, "bare", 1)
-    begun, heard = _run(plane, "bare", {"write": WRITES, "read": WRITES})
-    return [after - before for before, after in zip(begun, heard, strict=True)]
+    plane.kubectl("create", "-f", "-", stdin=json.dumps(WriteToWatch.lease(NAMESPACE)))
+    with WriteToWatch(plane.kubeconfig, NAMESPACE, PAUSE_SECONDS) as bare:
+        bare.wait_for(WRITES)
+    return bare.seconds
 
 
 def _hand_overs(plane: ControlPlane, slots: int) -> list[float]:
     node = f"node-{slots}"
-    _make_lease(plane, node, slots)
-    holdings = [holding for process in _run(plane, node, {f"take{number}": ROUNDS for number in range(PROCESSES)}) for holding in process]
+    lease = new_lease("gpu", node, node_uid="none", namespace=NAMESPACE, state=LeaseState(slots=slots))
+    plane.kubectl("create", "-f", "-", stdin=json.dumps(lease))
     by_slot = defaultdict(list)
-    for holding in sorted(holdings, key=lambda holding: holding["fence"]):
+    for holding in sorted(_take_turns(plane, node), key=lambda holding: holding["fence"]):
         by_slot[holding["slot"]].append(holding)
     # Until all have had their first turn, some are still about to queue, and that takes writes of its own.
     pairs = (pair for holdings_of_one in by_slot.values() for pair in pairwise(holdings_of_one))
     return [after["granted"] - before["passed"] for before, after in pairs if after["fence"] > PROCESSES]
 
 
-def _make_lease(plane: ControlPlane, node: str, slots: int) -> None:
-    lease = new_lease("gpu", node, node_uid="none", namespace=NAMESPACE, state=LeaseState(slots=slots))
-    plane.kubectl("create", "-f", "-", stdin=json.dumps(lease))
-
-
-def _run(plane: ControlPlane, node: str, parties: dict[str, int]) -> list[Any]:
-    """What each process measured; they begin together."""
-    command = [sys.executable, "-m", "bench.handover_party", str(plane.kubeconfig), NAMESPACE, node]
-    running = [
-        subprocess.Popen(
-            [*command, what.rstrip("0123456789"), str(rounds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-        for what, rounds in parties.items()
-    ]
+def _take_turns(plane: ControlPlane, node: str) -> list[Any]:
+    """The holdings of all processes; they begin together."""
+    command = [sys.executable, "-m", "bench.handover_party", str(plane.kubeconfig), NAMESPACE, node, str(ROUNDS)]
+    running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(PROCESSES)]
     try:
         for process in running:
             if _pipe(process.stdout).readline() != "ready\n":
                 raise RuntimeError("a process of the benchmark ended before it began")
-        for process in reversed(running):  # who reads begins before who writes
+        for process in running:
             _pipe(process.stdin).write("go\n")
-        return [json.loads(process.communicate()[0]) for process in running]
+        return [holding for process in running for holding in json.loads(process.communicate()[0])]
     finally:
         for process in running:
             process.kill()

@@ -1,29 +1,19 @@
-"""One process of the hand-over benchmark: ``KUBECONFIG NAMESPACE NODE take ROUNDS``, or ``... write ROUNDS``, or ``... read ROUNDS``.
+"""One process of the hand-over benchmark: ``KUBECONFIG NAMESPACE NODE ROUNDS``.
 
-It says "ready", waits for a line, and prints what it measured as one JSON value. Times are seconds of CLOCK_BOOTTIME, the same for all.
+It says "ready", waits for a line, and prints its holdings as one JSON value. Times are seconds of CLOCK_BOOTTIME, the same for all.
 """
 
 import asyncio
 import json
 import random
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from nodelease import Holding, LeaseClient
 from nodelease.clock import now
-from nodelease.kubernetes.access import KubeconfigAccess
-from nodelease.kubernetes.store import KubernetesStore
 
 LIMIT = "gpu"
 WORK_SECONDS = (0.005, 0.015)
-PAUSE_SECONDS = 0.03
-
-
-def ready() -> None:
-    """Wait for the others."""
-    print("ready", flush=True)
-    sys.stdin.readline()
 
 
 async def take(client: LeaseClient, rounds: int) -> list[dict[str, float]]:
@@ -43,45 +33,15 @@ async def take(client: LeaseClient, rounds: int) -> list[dict[str, float]]:
     return held
 
 
-async def write(store: KubernetesStore, rounds: int) -> list[float]:
-    """Write the Lease again and again: when each write began."""
-    ready()
-    snapshot = await store.read(LIMIT)
-    begun = []
-    for number in range(1, rounds + 1):
-        await asyncio.sleep(PAUSE_SECONDS)
-        begun.append(now())
-        snapshot = await store.replace(LIMIT, replace(snapshot.state, transitions=number), snapshot.version)
-    await store.close()
-    return begun
-
-
-async def read(store: KubernetesStore, rounds: int) -> list[float]:
-    """Watch the Lease: when each of the writes was heard of."""
-    heard: dict[int, float] = {}
-    async for observation in store.watch(LIMIT):
-        if observation.snapshot is not None:
-            heard[observation.snapshot.state.transitions] = now()
-        if len(heard) == 1:
-            ready()
-        if rounds in heard:
-            break
-    await store.close()
-    return [heard[number] for number in range(1, rounds + 1)]
-
-
 def main() -> None:
     """See above."""
-    kubeconfig, namespace, node, what, rounds = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5])
-    if what == "take":
-        with LeaseClient.kubernetes(pod=f"bench/{node}", node=node, namespace=namespace, kubeconfig=kubeconfig) as client:
-            client.status(LIMIT)  # connects
-            ready()
-            measured: list[dict[str, float]] | list[float] = asyncio.run(take(client, rounds))
-    else:
-        store = KubernetesStore(KubeconfigAccess(kubeconfig), namespace, node)
-        measured = asyncio.run((write if what == "write" else read)(store, rounds))
-    print(json.dumps(measured), flush=True)
+    kubeconfig, namespace, node, rounds = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+    with LeaseClient.kubernetes(pod=f"bench/{node}", node=node, namespace=namespace, kubeconfig=kubeconfig) as client:
+        client.status(LIMIT)  # connects
+        print("ready", flush=True)
+        sys.stdin.readline()
+        held = asyncio.run(take(client, rounds))
+    print(json.dumps(held), flush=True)
 
 
 if __name__ == "__main__":

@@ -116,10 +116,11 @@ def test_the_first_interrupt_commits_what_is_whole(lab: Lab) -> None:
 
 
 def test_the_second_interrupt_ends_at_once(lab: Lab) -> None:
-    file = lab.job(counting(lab.folder / "log", seconds=60), inputs(4))
-    run = lab.start_job(file)
-    eventually("a process works", run.runners)
-    eventually("it has begun", lambda: "0/4" in run.err.read_text())
+    log, pace = lab.folder / "log", lab.folder / "pace"
+    pace.write_text("60")
+    steps = [call("count", "note_at_pace", arguments={"log": str(log), "pace": str(pace)})]
+    run = lab.start_job(lab.job(steps, inputs(4)))
+    eventually("an image is at work, for which the first interrupt waits", lambda: lines_of(Path(f"{log}.begun")))
     run.send(signal.SIGTERM)
     eventually("it says so", lambda: "Ending: " in run.err.read_text())
     run.send(signal.SIGTERM)

@@ -69,11 +69,12 @@ def team(cluster: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Team
 
 
 def test_pods_take_turns_and_tell_how_far_they_are(team: Team) -> None:
-    team.make_lease("gpu", 1)
     log = team.pods.lab.folder / "log"
     steps = [call("work", "note", limit="gpu", hold="50ms", arguments={"log": str(log), "seconds": 0.02})]
     job = team.pods.job(steps, inputs(IMAGES), chunkSize=CHUNK, parallelism=2)
     pair = [team.start(job, index) for index in range(2)]
+    eventually("both have images at the limit", lambda: all(progress and progress.waiting for progress in map(team.progress, (0, 1))))
+    team.make_lease("gpu", 1)
     eventually(
         "a pod tells that it is on its way", lambda: any(progress and progress.images.done for progress in map(team.progress, (0, 1)))
     )
