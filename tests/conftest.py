@@ -1,10 +1,16 @@
 """Fixtures that more than one area of the tests uses."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.tools.s3 import S3Server, s3_server
+
+
+def pytest_configure() -> None:
+    """Takes SIGINT as usual: a shell without job control has what it starts with `&` ignore it, and every program of the tests with it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
