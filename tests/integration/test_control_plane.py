@@ -26,6 +26,7 @@ RecordProperty = Callable[[str, object], None]
 
 CHECKOUT = Path(__file__).parents[2]
 READY_SECONDS = 10.0
+MOST_CROWDED = 4.0
 GONE_SECONDS = 10.0
 
 CRASHING_TEST = """
@@ -53,7 +54,8 @@ def test_it_is_ready_in_seconds(record_testsuite_property: RecordProperty) -> No
         took = time.monotonic() - started
     record_testsuite_property("control_plane_ready_seconds", took)
     crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
-    assert took <= READY_SECONDS * max(1.0, crowd), "in proportion, where others are using the machine"
+    record_testsuite_property("load_per_processor", crowd)
+    assert took <= READY_SECONDS * min(max(1.0, crowd), MOST_CROWDED), "in proportion, where others are using the machine"
 
 
 def test_five_side_by_side(record_testsuite_property: RecordProperty) -> None:

@@ -77,6 +77,7 @@ BROKEN = [
         "exactly one of urls, manifest, prefix must be set",
     ),
     Broken("source scheme", image_job(source={"prefix": {"url": "ftp://photos/x"}}), "spec.source.prefix.url", SCHEMES),
+    Broken("manifest scheme", image_job(source={"manifest": {"url": "ftp://list.csv"}}), "spec.source.manifest.url", SCHEMES),
     Broken("inline scheme", image_job(source={"urls": [{"url": "a.jpg"}, {"url": "htp://b.jpg"}]}), "spec.source.urls[1].url", SCHEMES),
     Broken(
         "output scheme",
@@ -139,6 +140,18 @@ BROKEN = [
         DURATION,
     ),
     Broken(
+        "backoff",
+        image_pipeline(step("a", call={"function": "m:f"}, retries={"backoff": "1"})),
+        "spec.steps[0].retries.backoff",
+        DURATION,
+    ),
+    Broken(
+        "longest backoff",
+        image_pipeline(step("a", call={"function": "m:f"}, retries={"maxBackoff": "1d"})),
+        "spec.steps[0].retries.maxBackoff",
+        DURATION,
+    ),
+    Broken(
         "network",
         image_pipeline(step("a", download={"allowedNetworks": ["10.0.0.1/8"]})),
         "spec.steps[0].download.allowedNetworks[0]",
@@ -193,6 +206,18 @@ BROKEN = [
         "weights go with architecture, not with program",
     ),
     Broken(
+        "weights scheme",
+        image_pipeline(step("a", download={}), step("b", infer={"model": {"architecture": "a:b", "weights": "ftp://w.pt"}})),
+        "spec.steps[1].infer.model.weights",
+        SCHEMES,
+    ),
+    Broken(
+        "program scheme",
+        image_pipeline(step("a", download={}), step("b", infer={"model": {"program": "ftp://m.pt2", "sha256": "0" * 64}})),
+        "spec.steps[1].infer.model.program",
+        SCHEMES,
+    ),
+    Broken(
         "labels twice",
         image_pipeline(step("a", download={}), step("b", infer=infer(labels="imagenet-1k", labelNames=["cat"]))),
         "spec.steps[1].infer",
@@ -206,6 +231,16 @@ BROKEN = [
     ),
     Broken("no slots", node_limit(active=True), "spec", "exactly one of slots, slotsPerDevice must be set"),
     Broken("slots twice", node_limit(slots=1, slotsPerDevice=1), "spec", "exactly one of slots, slotsPerDevice must be set"),
+]
+BROKEN += [
+    Broken(
+        f"{broken.name}, inline",
+        image_job(pipelineRef=None, pipeline=broken.object["spec"]),
+        broken.path.replace("spec", "spec.pipeline", 1),
+        broken.message,
+    )
+    for broken in BROKEN
+    if broken.object["kind"] == "ImagePipeline"
 ]
 
 VALID = {

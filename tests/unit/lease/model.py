@@ -87,7 +87,6 @@ class Lease:
         self.check(before)
         assert (self.state is not before) == changes, "the same object if and only if nothing changes"
         assert step(self.state) is self.state, "a second time changes nothing"
-        Counter.transitions += 1
 
     def check(self, before: LeaseState) -> None:
         state = self.state
@@ -108,6 +107,7 @@ class Lease:
         others = self.oracle.active and any(entry[3] <= self.oracle.slots for entry in self.oracle.queue)
         for holder in state.holders:
             assert state.contended(holder.id) == (others or self.oracle.drains(holder.id)), "a holder knows whether it is in the way"
+        assert not state.contended("nobody"), "who holds nothing is in nobody's way"
         head = next((waiter for waiter in state.queue if waiter.slots <= state.slots), None)
         assert head is None or len(state.free) < head.slots, "no slot is free that the first in the queue could have"
 
