@@ -31,15 +31,18 @@ class LeaseJudge:
     """By the Lease's name."""
     members: set[tuple[str, str]] = field(default_factory=set)
     """All who ever held or waited: node of the Lease, pod."""
+    judged: int = 0
+    """Revisions of all Leases so far."""
 
     def revision(self, lease: Mapping[str, Any], *, after_gap: bool = False) -> None:
         """A revision of a Lease.
 
         Args:
             lease: The object.
-            after_gap: Others may have come before it that were not seen. Then only what one revision shows by itself is judged, and that
-                the fence has not gone back.
+            after_gap: Others may have come before it that were not seen. Then only what one revision shows by itself is judged, and what
+                any number of writes must keep: not who came before whom.
         """
+        self.judged += 1
         metadata = lease["metadata"]
         name, where = metadata["name"], f"Lease {metadata['name']} at {metadata['resourceVersion']}"
         try:
@@ -53,7 +56,7 @@ class LeaseJudge:
         if known is None or known.uid != metadata["uid"]:
             self.tracks[name] = Track(metadata["uid"], state)
         else:
-            found += _set_back(known.state, state) if after_gap else _step(known.state, state, self.unqueued_priority)
+            found += _across_gap(known.state, state) if after_gap else _step(known.state, state, self.unqueued_priority)
             known.state = state
             known.revisions += 1
         self.problems += [f"{where}: {problem}" for problem in found]
@@ -74,13 +77,26 @@ def _by_itself(state: LeaseState) -> Iterator[str]:
 
 def _step(before: LeaseState, after: LeaseState, unqueued_priority: int | None) -> Iterator[str]:
     """What may be true of no write."""
-    known = {(holder.id, holder.fence) for holder in before.holders}
-    granted = sorted((holder for holder in after.holders if (holder.id, holder.fence) not in known), key=lambda holder: holder.fence)
+    granted = _granted(before, after)
     yield from _set_back(before, after)
     yield from _too_many(granted, after)
     yield from _old_fences(granted, before)
     yield from _out_of_turn(granted, before, after, unqueued_priority)
     yield from _jumped_the_queue(before, after)
+
+
+def _across_gap(before: LeaseState, after: LeaseState) -> Iterator[str]:
+    """What may be true of no sequence of writes. Slots that are as many as before were so all the time: no test changes them meanwhile."""
+    granted = _granted(before, after)
+    yield from _set_back(before, after)
+    yield from _old_fences(granted, before)
+    if (before.slots, before.active) == (after.slots, after.active):
+        yield from _too_many(granted, after)
+
+
+def _granted(before: LeaseState, after: LeaseState) -> list[Holder]:
+    known = {(holder.id, holder.fence) for holder in before.holders}
+    return sorted((holder for holder in after.holders if (holder.id, holder.fence) not in known), key=lambda holder: holder.fence)
 
 
 def _set_back(before: LeaseState, after: LeaseState) -> Iterator[str]:

@@ -148,15 +148,37 @@ def test_a_lease_that_is_made_again_begins_anew() -> None:
     assert judge.tracks["worker"].revisions == 1
 
 
-def test_across_a_gap_only_the_fence_is_compared() -> None:
+def across_a_gap(before: LeaseState, after: LeaseState) -> list[str]:
     judge = LeaseJudge()
-    judge.revision(revision(A1_BC, 1))
-    judge.revision(
-        revision(LeaseState(slots=1, holders=(holder("z", 9),), queue=(waiter("c"), waiter("b")), transitions=9), 2), after_gap=True
-    )
-    assert judge.problems == []
-    judge.revision(revision(A1, 3), after_gap=True)
-    assert judge.problems == ["Lease worker at 3: the fence went back from 9 to 1"]
+    judge.revision(revision(before, 1))
+    judge.revision(revision(after, 2), after_gap=True)
+    assert judge.judged == 2
+    return judge.problems
+
+
+def test_across_a_gap_nobody_knows_who_came_first() -> None:
+    turned_round = LeaseState(slots=1, holders=(holder("z", 9),), queue=(waiter("c"), waiter("b")), transitions=9)
+    assert across_a_gap(A1_BC, turned_round) == []
+
+
+def test_across_a_gap_fences_grow() -> None:
+    assert across_a_gap(LeaseState(slots=1, transitions=9), LeaseState(slots=1, transitions=1)) == [
+        "Lease worker at 2: the fence went back from 9 to 1"
+    ]
+    again = LeaseState(slots=1, holders=(holder("z", 4),), transitions=9)
+    assert across_a_gap(LeaseState(slots=1, transitions=9), again) == ["Lease worker at 2: fences of new grants must be above 9: ['z 4']"]
+
+
+def test_across_a_gap_slots_are_not_given_twice() -> None:
+    both = LeaseState(slots=2, holders=(holder("a", 1), holder("b", 2, slot=1)), transitions=2)
+    shrunk = transitions.resize(both, slots=1)
+    assert across_a_gap(A1, LeaseState(slots=1, holders=shrunk.holders, transitions=2)) == [
+        "Lease worker at 2: 2 slots are held of 1, and ['b'] were granted",
+        "Lease worker at 2: ['b'] were granted slots that there are not",
+    ]
+    assert across_a_gap(A1, both) == [], "it grew"
+    assert across_a_gap(shrunk, shrunk) == [], "it drains"
+    assert across_a_gap(LeaseState(slots=2), shrunk) == [], "it was granted before it shrank"
 
 
 def test_a_lease_that_cannot_be_understood_is_a_problem() -> None:
