@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from imagejob_api.pod import ANNOTATION_PROGRESS, PodProgress, RunnerExit
+from nodelease import LeaseClient
+from nodelease.constants import ANNOTATION_QUEUE
 from nodelease.kubernetes.objects import new_lease
 from nodelease.state import LeaseState
 from tests.cluster.control_plane import ControlPlane
@@ -89,6 +91,39 @@ def test_pods_take_turns_and_tell_how_far_they_are(team: Team) -> None:
     assert lease["metadata"]["annotations"]["imagejob.dev/holders"] == "[]"
     team.pods.lab.output().prove()
     assert {hold["node"] for hold in holds(team.pods.lab.output().folder)} == {NODE}
+
+
+def test_a_pod_of_a_job_with_higher_priority_stands_first_and_goes_first(team: Team) -> None:
+    team.make_lease("gpu", 1)
+    steps = [call("work", "note", limit="gpu", arguments={"log": str(team.pods.lab.folder / "log")})]
+    priorities = {"low": -3, "high": 7}
+    pods: list[Pod] = []
+    with LeaseClient.kubernetes(pod="tests/first", node=NODE, namespace=team.namespace, kubeconfig=team.plane.kubeconfig) as first:
+        first.acquire_blocking("gpu")
+        for index, (name, priority) in enumerate(priorities.items()):
+            job = team.pods.job(steps, inputs(2), name=name, priority=priority, chunkSize=1, parallelism=2)
+            pods.append(team.start(job, index))
+            eventually(f"the pod of the job {name} queues", lambda: len(first.status("gpu").queue) == len(pods))
+        queue = [(waiter.pod, waiter.priority) for waiter in first.status("gpu").queue]
+    assert queue == [(f"{team.namespace}/job-1", priorities["high"]), (f"{team.namespace}/job-0", priorities["low"])]
+    for pod in pods:
+        pod.wait().expect(RunnerExit.DONE)
+    fences = {name: min(hold["fence"] for hold in holds(team.pods.lab.output(name).folder)) for name in priorities}
+    assert fences["high"] == 2, "the first grant after the one that all waited for"
+    assert fences["low"] > 2
+
+
+def test_a_pod_waits_with_the_priority_of_its_job(team: Team) -> None:
+    team.make_lease("gpu", 0)
+    steps = [call("work", "note", limit="gpu", arguments={"log": str(team.pods.lab.folder / "log")})]
+    team.start(team.pods.job(steps, inputs(4), priority=5), 0)
+
+    def queue() -> list[dict[str, Any]]:
+        waiting: list[dict[str, Any]] = json.loads(team.get("lease", NODE)["metadata"]["annotations"][ANNOTATION_QUEUE])
+        return waiting
+
+    eventually("it waits", queue)
+    assert [(waiter["pod"], waiter["priority"]) for waiter in queue()] == [(f"{team.namespace}/job-0", 5)]
 
 
 def test_a_limit_that_is_not_there_is_told(team: Team) -> None:
