@@ -18,6 +18,8 @@ from tests.unit.api.objects import image_job
 pytestmark = pytest.mark.integration
 
 NAMESPACE = "restricted"
+EDITOR = "--as=editor"
+"""Somebody with the role for those who write ImageJobs, and no other."""
 
 CLAIM: Json = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 VOLUMES: dict[str, Json] = {
@@ -60,6 +62,7 @@ def restricted(installed: Installed) -> Iterator[Installed]:
     plane.kubectl("create", "namespace", NAMESPACE)
     plane.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
     prepare_namespace(installed.operator, NAMESPACE)
+    plane.kubectl("create", "rolebinding", "editor", f"--namespace={NAMESPACE}", "--clusterrole=imagejob-editor", "--user=editor")
     runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}, "handler": "nvidia"}
     plane.kubectl("create", "-f", "-", stdin=json.dumps(runtime))
     plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={NAMESPACE}", "--timeout=30s")
@@ -98,6 +101,16 @@ def test_every_field_is_tried() -> None:
     assert {field for gpu in GPUS for field in gpu} == names(Gpu)
 
 
+def test_who_may_create_an_image_job_may_create_nothing_else(restricted: Installed) -> None:
+    try_to_create(restricted, image_job(), EDITOR)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "any"}}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "flowers"}, "spec": {"template": pod_of(image_job())}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "any"}}
+    for thing, kind in ((pod_of(image_job()), "pods"), (job, "jobs"), (secret, "secrets"), (account, "serviceaccounts")):
+        with pytest.raises(CommandError, match=f'User "editor" cannot create resource "{kind}"'):
+            try_to_create(restricted, thing, EDITOR)
+
+
 @pytest.mark.parametrize("part", Part)
 def test_a_pod_of_each_part(restricted: Installed, part: Part) -> None:
     stored = try_to_create(restricted, pod_of(image_job(), part))
@@ -107,7 +120,7 @@ def test_a_pod_of_each_part(restricted: Installed, part: Part) -> None:
 @pytest.mark.parametrize(("field", "value"), TEMPLATES, ids=lambda value: value if isinstance(value, str) else None)
 def test_each_field_of_the_template(restricted: Installed, field: str, value: object) -> None:
     job = with_template(field, value)
-    try_to_create(restricted, job)
+    try_to_create(restricted, job, EDITOR)
     stored = try_to_create(restricted, pod_of(job))
     assert_ordinary(stored)
 
@@ -115,7 +128,7 @@ def test_each_field_of_the_template(restricted: Installed, field: str, value: ob
 @pytest.mark.parametrize("gpu", GPUS, ids=str)
 def test_each_field_of_gpu(restricted: Installed, gpu: Json) -> None:
     job = image_job(gpu=gpu)
-    try_to_create(restricted, job)
+    try_to_create(restricted, job, EDITOR)
     assert_ordinary(try_to_create(restricted, pod_of(job)))
 
 
