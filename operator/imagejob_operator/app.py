@@ -85,7 +85,8 @@ class Operator:
         """One turn of the queue."""
         if key == HEARTBEAT:
             return await self._health.heartbeat()
-        await self._caches.fill()
+        # Once all is known, only the refill lists again: as long as that takes, or fails, the watches go on telling what is new.
+        await (self._caches.fill() if key == REFILL else self._caches.first())
         if self._limits is not None:
             await self._limits.sync()
         if key == REFILL:
@@ -164,19 +165,24 @@ class Operator:
     def _look_at(self, namespace: str, name: str, within: float) -> None:
         """Queues an ImageJob, and counts its phase."""
         job = self._caches.image_jobs.get(namespace, name)
-        status = job.get("status") if job is not None else None
-        phase = status.get("phase") if isinstance(status, dict) else None
-        self._metrics.job(namespace, name, str(phase or Phase.PENDING) if job is not None else None)
+        self._metrics.job(namespace, name, str(_told(job, "phase") or Phase.PENDING) if job is not None else None)
         self._queue.add_after((KIND, namespace, name), within)
 
     def _limit_changed(self, _limit: str) -> None:
         """Jobs that wait for a limit can tell only from their pipelines; to look at all of them costs no request."""
         for namespace, name in self._caches.image_jobs.names():
-            self._queue.add((KIND, namespace, name))
+            if not _told(self._caches.image_jobs.get(namespace, name), "completionTime"):
+                self._queue.add((KIND, namespace, name))
 
     def _ended(self, outcome: Outcome) -> None:
         self._health.reconciled(outcome)
         self._metrics.reconciled(outcome)
+
+
+def _told(job: Json | None, field: str) -> object:
+    """A field of an ImageJob's status, which may be malformed."""
+    status = job.get("status") if job is not None else None
+    return status.get(field) if isinstance(status, dict) else None
 
 
 async def serve(settings: Settings) -> None:

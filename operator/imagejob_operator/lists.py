@@ -5,11 +5,16 @@ deleted while it was down. So everything is listed once before anything is done,
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from imagejob_operator.kubernetes import KubernetesApi, RefusedError
+from imagejob_operator.kubernetes.kinds import Kind
 from imagejob_operator.versions import Versions, version_of
+
+logger = logging.getLogger(__name__)
 
 Json = Mapping[str, Any]
 Key = TypeVar("Key")
@@ -102,3 +107,26 @@ class Lister:
                 await kind.relist()
             self._at = self._clock()
             self._listed()
+
+
+async def list_in(
+    api: KubernetesApi, kind: Kind, namespaces: Sequence[str], *, label_selector: str = "", field_selector: str = ""
+) -> list[dict[str, Any]]:
+    """All objects of a kind in some namespaces; everywhere unless any is named.
+
+    A namespace that was deleted took the right to list there with it, so one of several that refuses counts as empty.
+
+    Raises:
+        ApiError: They cannot be read now, or all namespaces refuse.
+    """
+    found: list[dict[str, Any]] = []
+    refused = 0
+    for namespace in namespaces or (None,):
+        try:
+            found += await api.list(kind, namespace, label_selector=label_selector, field_selector=field_selector)
+        except RefusedError as error:
+            refused += 1
+            if refused >= len(namespaces):
+                raise
+            logger.warning("Namespace %s is left aside; take it out of watchNamespaces if it is gone: %s", namespace, error)
+    return found

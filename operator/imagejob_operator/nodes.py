@@ -1,10 +1,10 @@
-"""Which nodes do not answer."""
+"""Which nodes are not ready."""
 
 from imagejob_operator.manifest import Json
 
 
 class LostNodes:
-    """The nodes whose kubelet has not been heard of for so long that the control plane has given them up."""
+    """The nodes that are not ready: the kubelet says so, or has not been heard of for so long that the control plane does."""
 
     def __init__(self) -> None:
         self._lost: set[str] = set()

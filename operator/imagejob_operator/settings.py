@@ -137,7 +137,13 @@ def parse_settings(arguments: Sequence[str], environ: Mapping[str, str]) -> Sett
         except ValueError as error:
             origin = f"--{name.replace('_', '-')}" if name in given else variable(name)
             parser.error(f"{origin}={text!r}: {error}")
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.heartbeat_seconds >= settings.unhealthy_seconds:
+        parser.error(
+            f"--heartbeat-seconds ({settings.heartbeat_seconds:g}) must be less than --unhealthy-seconds ({settings.unhealthy_seconds:g}),"
+            " or /healthz fails between two heartbeats: lower the first or raise the second"
+        )
+    return settings
 
 
 def _help(setting: Field[Any]) -> str:

@@ -139,6 +139,7 @@ class WorkQueue:
                 self.add(key)
             elif delay is not None:
                 self.add_after(key, delay)
+            await asyncio.sleep(0)  # a reconcile that never waits would keep watches and probes from their turn
 
     async def _attempt(self, key: Key) -> float | None:
         """Reconcile a key; returns when to do so again."""

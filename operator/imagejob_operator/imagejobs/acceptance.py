@@ -100,7 +100,10 @@ def _limit_nodes(seen: Observed, pipeline: ImagePipelineSpec, chosen: Mapping[st
         if limit is None:
             if started:
                 continue
-            raise NotAcceptedError(Reason.LIMIT_NOT_FOUND, f"Step {step} takes the limit {name}, and there is no such NodeLimit.")
+            raise NotAcceptedError(
+                Reason.LIMIT_NOT_FOUND,
+                f"Step {step} takes the limit {name}, and there is no valid NodeLimit of that name; see kubectl describe nodelimit {name}.",
+            )
         if not limit.active and not started:
             raise NotAcceptedError(Reason.LIMIT_INACTIVE, f"Step {step} takes the limit {name}, which is switched off (active: false).")
         for label, value in limit.node_selector.items():

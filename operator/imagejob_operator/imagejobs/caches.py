@@ -15,7 +15,7 @@ from imagejob_api.pod import LABEL_JOB, LABEL_MANAGED_BY, LABEL_MEMBER, MANAGED_
 from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.kubernetes import KubernetesApi
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB, IMAGE_PIPELINE, JOB, POD, Kind
-from imagejob_operator.lists import Lister, Objects
+from imagejob_operator.lists import Lister, Objects, list_in
 from imagejob_operator.manifest import Json
 from imagejob_operator.versions import Versions
 
@@ -104,6 +104,9 @@ class ObjectCache(Generic[Kept]):
         if kept is None:
             self._gone(name)
             return
+        if known is not None and known.job != job_of(thing):  # its label has been changed
+            self._gone(name)
+            known = None
         entry = self._entries[name] = _Entry(version, job_of(thing), kept)
         self._of_job[entry.job].add(name)
         self._changed(name, entry.job, known.kept if known is not None else None, kept)
@@ -118,10 +121,7 @@ class ObjectCache(Generic[Kept]):
         self._changed(name, known.job, known.kept, None)
 
     async def _list(self) -> list[Json]:
-        found: list[Json] = []
-        for namespace in self._namespaces or (None,):
-            found += await self._api.list(self._kind, namespace, label_selector=self._label_selector)
-        return found
+        return await list_in(self._api, self._kind, self._namespaces, label_selector=self._label_selector)
 
 
 class Caches:
@@ -141,6 +141,14 @@ class Caches:
         self.pods = ObjectCache(api, POD, namespaces, PODS_SELECTOR, keep=PodView.of, changed=self._pod_changed)
         kinds = (self.image_jobs.listing, self.pipelines.listing, self.jobs.listing, self.pods.listing)
         self._lister = Lister(kinds, self._look_at_all, time.monotonic)
+
+    async def first(self) -> None:
+        """List everything, unless that has been done.
+
+        Raises:
+            ApiError: The API server cannot answer.
+        """
+        await self._lister.first()
 
     async def fill(self) -> None:
         """List everything, if that has not been done, or was long ago.

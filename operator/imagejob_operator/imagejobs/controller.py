@@ -16,6 +16,7 @@ from imagejob_operator.imagejobs.counting import newest_reports
 from imagejob_operator.imagejobs.executor import Executor, HinderedError, LeftoverError
 from imagejob_operator.imagejobs.inquiries import inquire
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
+from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.imagejobs.posting import post
 from imagejob_operator.imagejobs.situation import holds, read_status
 from imagejob_operator.imagejobs.stalled import ASK_AGAIN_SECONDS
@@ -26,6 +27,7 @@ from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.manifest import Json
 from imagejob_operator.objects.naming import belongs_to
 from imagejob_operator.settings import Settings
+from imagejob_operator.timestamps import parse_time
 from imagejob_operator.work_queue import Key
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ class ImageJobController:
         caches: What there is.
         settings: The operator's settings.
         limits: What is known of a limit; None where this operator does not know of limits.
-        lost_nodes: The nodes that do not answer.
+        lost_nodes: The nodes that are not ready.
         utc: The time of day.
         clock: Seconds that pass.
     """
@@ -117,8 +119,7 @@ class ImageJobController:
                 elif isinstance(action, EnsureFile):
                     memory.stored, memory.file_read = action.file, True
         except HinderedError as error:
-            memory.refused, memory.refused_at = error.hindrance, self._clock()
-            memory.refused_generation = job["metadata"].get("generation", 0)
+            self._note_refusal(job, error.hindrance, memory)
             made = planner.plan(replace(seen, refused=error.hindrance))
         except LeftoverError as error:
             if memory.in_the_way_since is None:
@@ -140,12 +141,17 @@ class ImageJobController:
         namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
         jobs = [child for child in self._caches.jobs.of_job(namespace, name) if belongs_to(child, uid)]
         owners = {child["metadata"]["uid"] for child in jobs}
-        # A pod whose Job is gone, and which is on its way out itself, still has slots and something to say.
-        pods = [pod for pod in self._caches.pods.of_job(namespace, name) if pod.owner in owners or not jobs]
+        # A pod whose Job is gone, and which is on its way out itself, still has slots and something to say. One that is older than the
+        # ImageJob belongs to an earlier one of the same name.
+        born = parse_time(metadata.get("creationTimestamp"))
+        pods = [pod for pod in self._caches.pods.of_job(namespace, name) if pod.owner in owners or (not jobs and _is_since(pod, born))]
         status = read_status(job)
-        if not memory.file_read and (jobs or status.start_time is not None) and not holds(status, ConditionType.FINISHED):
-            memory.stored, memory.file_read = await self._executor.read_file(job), True
-        memory.reports = newest_reports(pods, memory.reports)
+        if holds(status, ConditionType.FINISHED):  # nobody asks for them any more, and such jobs are kept
+            memory.stored, memory.file_read, memory.reports = None, False, {}
+        else:
+            if not memory.file_read and (jobs or status.start_time is not None):
+                memory.stored, memory.file_read = await self._executor.read_file(job), True
+            memory.reports = newest_reports(pods, memory.reports)
         held_back = memory.refused_generation == metadata.get("generation", 0) and (
             self._clock() - memory.refused_at < planner.REFUSED_AGAIN_SECONDS
         )
@@ -163,6 +169,13 @@ class ImageJobController:
             access_ready=memory.access_ready,
             refused=memory.refused if held_back else None,
         )
+
+    def _note_refusal(self, job: Json, hindrance: Hindrance, memory: _Memory) -> None:
+        metadata = job["metadata"]
+        if hindrance != memory.refused:
+            logger.warning("ImageJob %s/%s: %s: %s", metadata["namespace"], metadata["name"], hindrance.reason, hindrance.message)
+        memory.refused, memory.refused_at = hindrance, self._clock()
+        memory.refused_generation = metadata.get("generation", 0)
 
     async def _answer(self, namespace: str, inquiry: Inquiry, memory: _Memory) -> Hindrance | None:
         """What Events say, asked for only now and then."""
@@ -216,3 +229,7 @@ class ImageJobController:
             self._caches.image_jobs.report("MODIFIED", await self._api.get(IMAGE_JOB, metadata["name"], metadata["namespace"]))
         except NotFoundError:
             self._caches.image_jobs.report("DELETED", job)
+
+
+def _is_since(pod: PodView, moment: datetime | None) -> bool:
+    return pod.created is not None and (moment is None or pod.created >= moment)

@@ -7,7 +7,7 @@ from typing import Final
 from imagejob_api.imagejob import ImageCounts
 from imagejob_api.pod import Part, PodImages
 from imagejob_operator.imagejobs.pod_view import PodView
-from imagejob_operator.imagejobs.timestamps import format_time
+from imagejob_operator.timestamps import format_time
 
 _LEAST_RATE: Final = 0.001
 

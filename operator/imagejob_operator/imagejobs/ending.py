@@ -61,7 +61,9 @@ def last_words_after(now: Situation) -> float | None:
 def _has_spoken(now: Situation, job: JobView) -> bool:
     """Whether a pod of a Job has told what a Job that ended like this is expected to tell."""
     if job.failure is not None:
-        return any(pod.phase == "Failed" for pod in now.pods if pod.part is job.part)
+        failed = [pod for pod in now.pods if pod.part is job.part and pod.phase == "Failed"]
+        named = _from_message(job.failure[1])
+        return any(_reason(pod) is named for pod in failed) if _permanent(named) else bool(failed)
     return now.plan_report is not None if job.part is Part.PLAN else now.summary is not None
 
 
@@ -172,10 +174,11 @@ def _permanent(reason: Reason) -> bool:
 def _cause(pods: Iterable[PodView], job: JobView) -> tuple[Reason, str]:
     """What most of the failed pods died of, in the words of the last one; what no attempt can help goes first."""
     failed = [pod for pod in pods if pod.phase == "Failed" and pod.exit_code != RunnerExit.STOPPED]
-    if not failed:
-        said = job.failure[1] if job.failure is not None else ""
-        return _from_message(said), said or "The pods failed, and are gone."
     causes = [(_reason(pod), pod) for pod in failed]
+    said = job.failure[1] if job.failure is not None else ""
+    named = _from_message(said)
+    if not failed or (_permanent(named) and named not in {reason for reason, _ in causes}):
+        return named, said or "The pods failed, and are gone."
     permanent = [each for each in causes if _permanent(each[0])]
     common = Counter(reason for reason, _ in causes).most_common(1)[0][0]
     reason, pod = permanent[-1] if permanent else [each for each in causes if each[0] is common][-1]

@@ -8,8 +8,8 @@ from typing import Final, Self
 from imagejob_api.pod import LABEL_PART, Part
 from imagejob_api.reasons import Reason
 from imagejob_operator.constants import ANNOTATION_DIGEST, ANNOTATION_STOP, LABEL_KUEUE_QUEUE
-from imagejob_operator.imagejobs.timestamps import parse_time
 from imagejob_operator.manifest import Json
+from imagejob_operator.timestamps import parse_time
 
 _REASONS: Final = {str(reason): reason for reason in Reason}
 

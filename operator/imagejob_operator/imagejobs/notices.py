@@ -17,8 +17,8 @@ def of_change(before: ImageJobStatus, after: ImageJobStatus) -> tuple[Notice, ..
     found = []
     if after.start_time is not None and before.start_time is None:
         found.append(Notice("Normal", "Started", "The job's pods are being created."))
-    for kind, severity in ((ConditionType.STALLED, "Warning"), (ConditionType.SUSPENDED, "Normal")):
+    for kind in (ConditionType.STALLED, ConditionType.SUSPENDED):
         known, new = condition(before, kind), condition(after, kind)
         if new is not None and new.status == "True" and (known is None or known.reason != new.reason):
-            found.append(Notice("Warning" if severity == "Warning" else "Normal", new.reason, new.message))
+            found.append(Notice("Warning" if kind is ConditionType.STALLED else "Normal", new.reason, new.message))
     return tuple(found)

@@ -41,7 +41,7 @@ class Observed:
     limits: Callable[[str], LimitFacts | None] | None = None
     """What is known of a limit by its name; None as a whole where this operator does not know of limits."""
     lost_nodes: frozenset[str] = frozenset()
-    """Nodes that do not answer, or are gone."""
+    """Nodes that are not ready."""
     access_ready: bool = False
     """Whether the namespace's service account and role bindings are known to be there."""
     refused: Hindrance | None = None

@@ -9,7 +9,7 @@ ended before, and planning what has been done already asks for nothing.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -35,9 +35,9 @@ from imagejob_operator.imagejobs.observed import Hindrance, Observed
 from imagejob_operator.imagejobs.situation import Situation, holds, read_status
 from imagejob_operator.imagejobs.stalled import Diagnosis
 from imagejob_operator.imagejobs.status import State
-from imagejob_operator.imagejobs.timestamps import format_time, parse_time
 from imagejob_operator.objects.job_file import pods_digest
 from imagejob_operator.objects.jobs import batch_job
+from imagejob_operator.timestamps import format_time, parse_time
 
 REFUSED_AGAIN_SECONDS: Final = 30.0
 """How long to wait with an object that the API server refused."""
@@ -49,6 +49,11 @@ _RECONCILED: Final = State(False, Reason.RECONCILED)
 
 def plan(seen: Observed) -> Plan:
     """What to do now, and the status when it is done."""
+    made = _planned(seen)
+    return made if seen.refused is None else replace(made, again_after=_earliest(made.again_after, REFUSED_AGAIN_SECONDS))
+
+
+def _planned(seen: Observed) -> Plan:
     before = read_status(seen.job)
     if "deletionTimestamp" in seen.job["metadata"]:
         return Plan()
@@ -118,23 +123,29 @@ def _finish(now: Situation, end: ending.Outcome) -> Plan:
 def _stop(now: Situation, why: Stop) -> Plan:
     """Suspends the Jobs for good, and ends the job when its pods are gone."""
     left = [job for job in now.jobs.values() if not job.ended]
-    actions = [action for job in left if (action := _ending(job, why)) is not None]
-    if not actions and not now.live_pods and all(job.settled for job in left):
+    actions = [action for job in left for action in _ending(job, why)]
+    if not actions and not now.live_pods and all(job.settled or (job.deleting and job.stop is not None) for job in left):
         return _finish(now, ending.stopped(why))
     phase = Phase.CANCELLING if why.reason is Reason.CANCELLED else now.before.phase or Phase.PENDING
-    after = status.unfinished(now, phase, reconciling=State(True, Reason.STOPPING, why.message))
-    return Plan(after, tuple(actions))
+    stalled_by = now.seen.refused if actions else None
+    reconciling = _hindered(stalled_by) if stalled_by is not None else State(True, Reason.STOPPING, why.message)
+    return Plan(status.unfinished(now, phase, reconciling=reconciling, stalled=stalled_by), tuple(actions))
 
 
-def _ending(job: JobView, why: Stop) -> Action | None:
-    """What makes a Job end. One that Kueue starts and stops would be started again, so it is deleted."""
+def _ending(job: JobView, why: Stop) -> Iterator[Action]:
+    """What makes a Job end. One that Kueue starts and stops would be started again, so it is deleted.
+
+    What was decided is written to it first: its last pods may commit what would lead to another decision.
+    """
     if job.deleting:
-        return None
+        return
+    said = {"metadata": {"annotations": {ANNOTATION_STOP: why.encoded()}}}
     if job.queued:
-        return DeleteJob(job.name, job.uid)
-    if job.suspended and job.stop is not None:
-        return None
-    return PatchJob(job.name, {"metadata": {"annotations": {ANNOTATION_STOP: why.encoded()}}, "spec": {"suspend": True}})
+        if job.stop is None:
+            yield PatchJob(job.name, said)
+        yield DeleteJob(job.name, job.uid)
+    elif not job.suspended or job.stop is None:
+        yield PatchJob(job.name, {**said, "spec": {"suspend": True}})
 
 
 def _suspend(now: Situation) -> Plan:
@@ -146,10 +157,14 @@ def _suspend(now: Situation) -> Plan:
             actions.append(DeleteJob(job.name, job.uid))
         elif not job.suspended:
             actions.append(PatchJob(job.name, {"spec": {"suspend": True}}))
-    ending_pods = bool(actions or now.live_pods)
-    reconciling = State(True, Reason.STOPPING, "Pods finish their batch, commit what is whole, and end.") if ending_pods else _RECONCILED
+    reconciling, stalled_by = _RECONCILED, now.seen.refused if actions else None
+    if stalled_by is not None:
+        reconciling = _hindered(stalled_by)
+    elif actions or now.live_pods:
+        reconciling = State(True, Reason.STOPPING, "Pods finish their batch, commit what is whole, and end.")
     suspended = State(True, Reason.SUSPENDED, "Suspended by spec.suspend.")
-    return Plan(status.unfinished(now, Phase.SUSPENDED, reconciling=reconciling, suspended=suspended), tuple(actions))
+    after = status.unfinished(now, Phase.SUSPENDED, reconciling=reconciling, stalled=stalled_by, suspended=suspended)
+    return Plan(after, tuple(actions))
 
 
 def _run(now: Situation) -> Plan:
@@ -158,7 +173,7 @@ def _run(now: Situation) -> Plan:
     except NotAcceptedError as error:
         return Plan(_stalled(now, error.hindrance))
     if now.seen.refused is not None:
-        return Plan(_stalled(now, now.seen.refused), again_after=REFUSED_AGAIN_SECONDS)
+        return Plan(_stalled(now, now.seen.refused))
     if now.seen.leftover:
         words = f"The {now.seen.leftover} of an earlier ImageJob of this name is still being deleted."
         return Plan(status.unfinished(now, now.before.phase or Phase.PENDING, reconciling=State(True, Reason.PREPARING, words)))
@@ -167,8 +182,11 @@ def _run(now: Situation) -> Plan:
 
 def _stalled(now: Situation, hindrance: Hindrance) -> ImageJobStatus:
     phase = now.before.phase if now.started is not None and now.before.phase is not None else Phase.PENDING
-    reconciling = State(False, hindrance.reason, hindrance.message)
-    return status.unfinished(now, phase, reconciling=reconciling, stalled=hindrance)
+    return status.unfinished(now, phase, reconciling=_hindered(hindrance), stalled=hindrance)
+
+
+def _hindered(hindrance: Hindrance) -> State:
+    return State(False, hindrance.reason, hindrance.message)
 
 
 @dataclass(frozen=True)

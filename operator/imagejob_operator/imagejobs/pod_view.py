@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from imagejob_api.pod import ANNOTATION_PROGRESS, LABEL_PART, RUNNER_CONTAINER, Part, PodImages, PodProgress, PodResult
 from imagejob_operator.constants import ANNOTATION_INDEX
-from imagejob_operator.imagejobs.timestamps import parse_time
 from imagejob_operator.manifest import Json
+from imagejob_operator.timestamps import parse_time
 
 _ENDED = ("Succeeded", "Failed")
 _INDEX_DIGITS = 9
@@ -42,7 +42,6 @@ class PodView:
     exit_code: int | None
     exit_reason: str
     """The kubelet's word for the container's end, such as OOMKilled."""
-    exited: datetime | None
     result: PodResult | None
     progress: PodProgress | None
 
@@ -77,7 +76,6 @@ class PodView:
             waiting=(waiting.get("reason", ""), waiting.get("message", "")),
             exit_code=terminated.get("exitCode"),
             exit_reason=terminated.get("reason", ""),
-            exited=parse_time(terminated.get("finishedAt")),
             result=_read(PodResult, terminated.get("message")),
             progress=_read(PodProgress, annotations.get(ANNOTATION_PROGRESS)),
         )

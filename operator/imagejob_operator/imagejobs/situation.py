@@ -14,8 +14,8 @@ from imagejob_operator.imagejobs.counting import count_images, newest_reports
 from imagejob_operator.imagejobs.job_view import JobView
 from imagejob_operator.imagejobs.observed import Observed
 from imagejob_operator.imagejobs.pod_view import PodView
-from imagejob_operator.imagejobs.timestamps import parse_time
 from imagejob_operator.manifest import Json
+from imagejob_operator.timestamps import parse_time
 
 
 def read_status(job: Json) -> ImageJobStatus:
@@ -61,12 +61,6 @@ class Situation:
     def live_pods(self) -> tuple[PodView, ...]:
         """Its pods that have not ended."""
         return tuple(pod for pod in self.pods if not pod.ended)
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        name: str = self.seen.job["metadata"]["name"]
-        return name
 
     @property
     def created(self) -> datetime | None:

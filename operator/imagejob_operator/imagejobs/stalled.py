@@ -87,7 +87,7 @@ def _said_by_kubelet(pod: PodView) -> Hindrance | None:
 def _unplaced(now: Situation, pod: PodView) -> Hindrance:
     names = {limit.name for step in (now.seen.stored.pipeline.steps if now.seen.stored else ()) for limit in step.limits}
     limits = now.seen.limits or (lambda _name: None)
-    nowhere = sorted(name for name in names if (limit := limits(name)) is not None and not limit.nodes)
+    nowhere = sorted(name for name in names if (limit := limits(name)) is not None and not limit.on_nodes)
     if nowhere and pod.part is Part.WORK:
         return Hindrance(Reason.LIMIT_ON_NO_NODE, f"No node has the limit {' or '.join(nowhere)}. The scheduler says: {pod.unschedulable}")
     return Hindrance(Reason.UNSCHEDULABLE, pod.unschedulable)

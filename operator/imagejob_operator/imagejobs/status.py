@@ -12,8 +12,8 @@ from imagejob_api.reasons import ConditionType, Reason
 from imagejob_operator.imagejobs.counting import done, expected_end, images_per_second, waiting_pods
 from imagejob_operator.imagejobs.observed import Hindrance
 from imagejob_operator.imagejobs.situation import Situation, condition
-from imagejob_operator.imagejobs.timestamps import format_time
 from imagejob_operator.manifest import Json
+from imagejob_operator.timestamps import format_time
 
 _NUMBERS: Final = ("images", "progress", "shards", "pods", "waitingForLimit", "imagesPerSecond", "eta")
 _LONGEST_MESSAGE: Final = 2000

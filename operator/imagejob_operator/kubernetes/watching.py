@@ -45,7 +45,7 @@ async def follow(
 
     What was deleted while the watch was down is not reported: whoever needs to know lists now and then.
     """
-    since = ""
+    since = warned = ""
     wait = _FIRST_WAIT_SECONDS
     while True:
         try:
@@ -59,9 +59,12 @@ async def follow(
                 if not since:
                     break
         except (ApiError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            logger.debug("The watch of %s in %s broke: %s", kind.plural, namespace, error)
+            told = logger.debug
             if isinstance(error, ApiError):
                 since = ""
+                if error.status != _GONE and str(error) != warned:
+                    warned, told = str(error), logger.warning
+            told("The watch of %s in %s broke: %s", kind.plural, namespace, error)
         await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311  no secret
         wait = min(_LAST_WAIT_SECONDS, wait * 2)
 

@@ -26,8 +26,6 @@ class LimitState:
     """By node."""
     unsettled: set[str] = field(default_factory=set)
     """Nodes whose Lease does not say yet what it is to say."""
-    goal_slots: int = 0
-    """Slots that there are to be."""
     slots: int = 0
     """Slots that the Leases say."""
     held: int = 0
@@ -43,7 +41,6 @@ class LimitState:
         before = self.goals.pop(node, None)
         if goal is not None:
             self.goals[node] = goal
-        self.goal_slots += (goal.slots if goal else 0) - (before.slots if before else 0)
         self._settle(node)
         return goal != before
 

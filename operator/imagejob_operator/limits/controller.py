@@ -6,6 +6,7 @@ next plan finds the same again.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from imagejob_api.pod import LABEL_MEMBER
@@ -19,7 +20,7 @@ from imagejob_operator.limits.pods import PodPresence, pod_name, runs
 from imagejob_operator.limits.records import pair_of, read_record
 from imagejob_operator.limits.status import StatusPace
 from imagejob_operator.limits.view import LimitsView
-from imagejob_operator.lists import Lister, Objects
+from imagejob_operator.lists import Lister, Objects, list_in
 from imagejob_operator.metrics import Metrics
 from imagejob_operator.settings import Settings
 from imagejob_operator.versions import Versions
@@ -83,7 +84,7 @@ class LimitController:
     # Reconciling.
 
     async def sync(self) -> None:
-        """List everything, if that has not been done; every reconcile does so first.
+        """List everything, if that has not been done: nothing may be reconciled before.
 
         Raises:
             ApiError: The API server cannot answer.
@@ -96,7 +97,6 @@ class LimitController:
         Raises:
             ApiError: Something could not be done; the same key is to be reconciled again.
         """
-        await self.sync()
         if key[0] == LIMIT_KIND:
             return await self._reconcile_limit(key[1])
         _, node, limit = key
@@ -176,7 +176,10 @@ class LimitController:
 
     def _lease_seen(self, pair: Pair, obj: Json) -> None:
         limit, node = pair
+        known = self._cache.lease(pair)
         record = read_record(obj, pair, now())
+        if known is not None and (known.uid, known.version) == (record.uid, record.version):  # a list tells of what is known
+            record = replace(record, seen_at=known.seen_at)
         self._cache.set_lease(pair, record)
         state = record.state
         self._metrics.limit(
@@ -226,12 +229,9 @@ class LimitController:
         return await self._api.list(LEASE, self._settings.namespace, label_selector=f"{LABEL_MANAGED_BY}={MANAGED_BY}")
 
     async def _list_pods(self) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = []
-        for namespace in self._settings.watch_namespaces or (None,):
-            found += await self._api.list(
-                POD, namespace, label_selector=f"{LABEL_MEMBER}=true", field_selector="status.phase!=Succeeded,status.phase!=Failed"
-            )
-        return found
+        namespaces = self._settings.watch_namespaces
+        not_ended = "status.phase!=Succeeded,status.phase!=Failed"
+        return await list_in(self._api, POD, namespaces, label_selector=f"{LABEL_MEMBER}=true", field_selector=not_ended)
 
 
 def _name(obj: Json) -> str:

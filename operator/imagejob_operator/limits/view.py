@@ -14,10 +14,8 @@ class LimitFacts:
     """False: nobody is granted a slot now."""
     node_selector: Mapping[str, str]
     """Labels of the nodes that have it."""
-    nodes: int
-    """How many nodes have it."""
-    slots: int
-    """Slots on all of them."""
+    on_nodes: bool
+    """Whether any node has it."""
 
 
 class LimitsView:
@@ -36,7 +34,7 @@ class LimitsView:
         if state is None or state.limit is None:
             return None
         spec = state.limit.spec
-        return LimitFacts(spec.active, spec.node_selector, len(state.goals), state.goal_slots)
+        return LimitFacts(spec.active, spec.node_selector, bool(state.goals))
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Have a function called with a limit's name whenever its facts are others."""

@@ -1,10 +1,13 @@
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from imagejob_operator.lists import RELIST_SECONDS, Lister, Objects
+from imagejob_operator.kubernetes import KubernetesApi, RefusedError
+from imagejob_operator.kubernetes.kinds import POD
+from imagejob_operator.lists import RELIST_SECONDS, Lister, Objects, list_in
 from imagejob_operator.versions import Versions
 
 Thing = Mapping[str, Any]
@@ -110,3 +113,29 @@ async def test_a_list_that_fails_counts_as_none(kind: Kind) -> None:
     kind.meanwhile = lambda: None
     await lister.first()
     assert kind.lists == 2
+
+
+class Namespaces:
+    """An API server that refuses to list in some namespaces."""
+
+    def __init__(self, *refusing: str) -> None:
+        self._refusing = refusing
+
+    async def __call__(self, _method: str, path: str, *_: object) -> tuple[int, Mapping[str, str], bytes]:
+        namespace = path.split("/")[-2]
+        if namespace in self._refusing:
+            return 403, {}, json.dumps({"reason": "Forbidden", "message": f"pods in {namespace} are forbidden"}).encode()
+        return 200, {}, json.dumps({"items": [thing(f"of-{namespace}", 1)], "metadata": {"resourceVersion": "1"}}).encode()
+
+
+async def test_a_namespace_that_is_gone_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    found = await list_in(KubernetesApi(Namespaces("b")), POD, ("a", "b", "c"))
+    assert [each["metadata"]["name"] for each in found] == ["of-a", "of-c"]
+    assert "Namespace b is left aside" in caplog.text
+
+
+async def test_rights_that_are_missing_everywhere_are_an_error() -> None:
+    with pytest.raises(RefusedError, match="pods in b are forbidden"):
+        await list_in(KubernetesApi(Namespaces("a", "b")), POD, ("a", "b"))
+    with pytest.raises(RefusedError):
+        await list_in(KubernetesApi(Namespaces("v1")), POD, ())

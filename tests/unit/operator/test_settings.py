@@ -60,6 +60,16 @@ def test_what_cannot_be_meant_is_named(name: str, text: str, capsys: pytest.Capt
     assert f"--{name.replace('_', '-')}={text!r}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seconds", ["60", "61"])
+def test_a_heartbeat_comes_before_the_probe_fails(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse_settings([], {variable("heartbeat_seconds"): seconds})
+    said = capsys.readouterr().err
+    assert f"--heartbeat-seconds ({seconds}) must be less than --unhealthy-seconds (60)" in said
+    assert "lower the first or raise the second" in said
+    assert parse_settings(["--unhealthy-seconds", "90", "--heartbeat-seconds", seconds], {}).unhealthy_seconds == 90
+
+
 def test_help_names_each_flag_and_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         parse_settings(["--help"], {})

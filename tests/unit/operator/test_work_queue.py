@@ -219,6 +219,23 @@ def test_urgent_kinds_go_first_and_the_rest_in_order() -> None:
     run(scenario())
 
 
+def test_reconciles_that_never_wait_let_others_have_their_turn() -> None:
+    async def scenario() -> None:
+        async def reconcile(key: Key) -> None:
+            if len(world.starts) < 1000:
+                queue.add(OTHER if key == KEY else KEY)
+
+        world = World(reconcile)
+        queue = WorkQueue(world.reconcile, workers=1)
+        queue.add(KEY)
+        async with working(queue):
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert 0 < len(world.starts) < 1000
+
+    run(scenario())
+
+
 def test_depth_and_the_age_of_the_oldest() -> None:
     async def scenario() -> None:
         queue = WorkQueue(World().reconcile, workers=1)

@@ -22,11 +22,11 @@ from imagejob_operator.constants import ANNOTATION_INDEX
 from imagejob_operator.imagejobs.acceptance import accept, read_spec
 from imagejob_operator.imagejobs.observed import Observed
 from imagejob_operator.imagejobs.pod_view import PodView
-from imagejob_operator.imagejobs.timestamps import format_time
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.objects.jobs import batch_job
 from imagejob_operator.objects.naming import own_labels
 from imagejob_operator.settings import Settings
+from imagejob_operator.timestamps import format_time
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ STEPS: list[Json] = [
     {"name": "infer", "infer": {"model": {"architecture": "nets:small"}}, "limits": [{"name": "gpu"}]},
     {"name": "save", "save": {}},
 ]
-GPU = LimitFacts(active=True, node_selector={}, nodes=2, slots=2)
+GPU = LimitFacts(active=True, node_selector={}, on_nodes=True)
 
 
 def after(seconds: float) -> datetime:

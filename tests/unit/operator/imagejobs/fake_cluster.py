@@ -15,12 +15,12 @@ from imagejob_api.pod import ANNOTATION_PROGRESS, RUNNER_CONTAINER, PodProgress,
 from imagejob_operator.constants import ANNOTATION_INDEX
 from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.controller import KIND, ImageJobController
-from imagejob_operator.imagejobs.timestamps import format_time
 from imagejob_operator.kubernetes import KubernetesApi
 from imagejob_operator.kubernetes.kinds import JOB, POD, Kind
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.manifest import Json
 from imagejob_operator.settings import Settings
+from imagejob_operator.timestamps import format_time
 from tests.unit.operator.imagejobs.builders import GPU, NAMESPACE, SETTINGS, START
 
 _PATH = re.compile(r"/apis?(?:/[a-z0-9.-]+)?/v1(?:alpha1)?(?:/namespaces/([^/]+))?/([a-z]+)(?:/([^/]+))?(?:/(status))?")

@@ -46,6 +46,19 @@ def test_pods_of_nobody_are_not_looked_at(looks: Looks) -> None:
     assert looks.tell("pods", stranger) == []
 
 
+def test_a_pod_that_gets_another_label_is_the_other_jobs(looks: Looks) -> None:
+    looks.tell("image_jobs", image_job("roses"))
+    looks.tell("pods", pod())
+    relabelled = pod()
+    relabelled["metadata"]["labels"]["imagejob.dev/job"] = "roses"
+
+    assert looks.tell("pods", relabelled) == [("flowers", 0.0), ("roses", 0.0)]
+    assert len(looks.caches.pods.of_job(NAMESPACE, "roses")) == 1
+    looks.tell("pods", relabelled, "DELETED")
+    assert looks.caches.pods.of_job(NAMESPACE, "flowers") == []
+    assert looks.caches.pods.of_job(NAMESPACE, "roses") == []
+
+
 def test_an_own_write_is_not_news_when_the_watch_tells_of_it(looks: Looks) -> None:
     job = image_job(parallelism=3)
     looks.tell("image_jobs", job)

@@ -55,7 +55,7 @@ CASES = {
     "prefix": seen(image_job(source={"prefix": {"url": "s3://photos/"}})),
     "everything": seen(
         image_job(labels={"team": "a", "imagejob.dev/job": "another", "app.kubernetes.io/managed-by": "me"}, **EVERYTHING),
-        limits=limits(gpu=LimitFacts(active=True, node_selector={"pool": "gpus"}, nodes=1, slots=2)),
+        limits=limits(gpu=LimitFacts(active=True, node_selector={"pool": "gpus"}, on_nodes=True)),
     ),
     "claim": seen(image_job(gpu={"sharing": "claim", "claimName": "shared-gpu"})),
     "no-gpu-in-a-queue": seen(image_job(labels={LABEL_KUEUE_QUEUE: "team-a"}, gpu={"sharing": "none"})),

@@ -10,6 +10,7 @@ import pytest
 
 from imagejob_api.pod import LABEL_PART, Part, PodProgress, RunnerExit
 from imagejob_operator.constants import LABEL_KUEUE_QUEUE
+from imagejob_operator.imagejobs.planner import REFUSED_AGAIN_SECONDS
 from imagejob_operator.kubernetes.kinds import CONFIG_MAP, IMAGE_JOB, IMAGE_PIPELINE, JOB, Kind
 from tests.unit.operator.imagejobs.builders import NAMESPACE, error, image_job, image_pipeline, images, planned, summary
 from tests.unit.operator.imagejobs.fake_cluster import FakeCluster, FakeOperator, KilledError
@@ -465,6 +466,41 @@ def test_a_job_in_a_queue_is_left_to_kueue() -> None:
     run(scenario, image_job(labels={LABEL_KUEUE_QUEUE: "gpus"}))
 
 
+def test_a_decision_outlives_the_job_in_a_queue_that_it_ends() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        job = cluster.get("jobs", "flowers-plan")
+        assert job is not None
+        cluster.put(("jobs", NAMESPACE, "flowers-plan"), {**job, "spec": {**job["spec"], "suspend": False}})
+        await step(cluster, operator)
+        cluster.start_pods()
+        cluster.end_pod(cluster.running_pods[0], 0, planned(1000, 5))
+        await step(cluster, operator)
+        job = cluster.get("jobs", "flowers")
+        assert job is not None
+        cluster.put(("jobs", NAMESPACE, "flowers"), {**job, "spec": {**job["spec"], "suspend": False}})
+        await step(cluster, operator)
+        cluster.start_pods()
+        cluster.report(cluster.running_pods[0], PodProgress(images=images(80, 20)))
+        await operator.settle()
+        job = cluster.get("jobs", "flowers")
+        assert job is not None
+        assert "deletionTimestamp" in job["metadata"]
+        for pod in cluster.running_pods:  # they commit what is whole, and end
+            cluster.report(pod, PodProgress(images=images(180, 20)))
+        again = FakeOperator(cluster)
+        await again.settle()
+        for pod in cluster.running_pods:
+            cluster.end_pod(pod, RunnerExit.STOPPED)
+        await again.settle()
+        assert condition(cluster, "Failed") == ("True", "TooManyFailures")
+        await step(cluster, again)
+        assert cluster.get("jobs", "flowers") is None
+
+    policy = {"maxFailureRate": 0.15}
+    run(scenario, image_job(labels={LABEL_KUEUE_QUEUE: "gpus"}, source={"prefix": {"url": "s3://photos"}}, failurePolicy=policy))
+
+
 @pytest.mark.parametrize("kind", [JOB, CONFIG_MAP], ids=lambda kind: kind.kind)
 def test_a_name_that_is_taken_is_said_and_left_alone(kind: Kind) -> None:
     foreign = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "flowers", "namespace": NAMESPACE}}
@@ -482,6 +518,44 @@ def test_a_name_that_is_taken_is_said_and_left_alone(kind: Kind) -> None:
         cluster.pass_time(31)
         await operator.look_again()
         assert condition(cluster, "Stalled")[0] == "False"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("source", "first"), [({}, "flowers"), ({"source": {"prefix": {"url": "s3://photos"}}}, "flowers-plan")], ids=str)
+def test_pods_of_an_earlier_job_of_the_same_name_count_for_nothing(source: Json, first: str) -> None:
+    spec = {**source, "failurePolicy": {"maxFailures": 1}}
+
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        pod = cluster.running_pods[0]
+        cluster.end_pod(pod, 0, summary(7, 3) if is_work(pod) else planned(10, 4))
+        left = cluster.matching("pods")
+        cluster.remove(("imagejobs", NAMESPACE, "flowers"))
+        for pod in left:  # nobody has collected them yet
+            cluster.objects["pods", NAMESPACE, pod["metadata"]["name"]] = pod
+        cluster.pass_time(1)
+        cluster.create(IMAGE_JOB, image_job(**spec))
+        await operator.settle()
+        assert condition(cluster, "Finished") == ("False", "NotFinished")
+        assert [name for kind, _, name in cluster.objects if kind == "jobs"] == [first]
+
+    run(scenario, image_job(**spec))
+
+
+def test_what_nobody_asks_for_after_the_end_is_forgotten() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        cluster.report(cluster.running_pods[0], PodProgress(images=images(1)))
+        await step(cluster, operator)
+        (memory,) = operator.controller._memories.values()
+        assert memory.stored is not None
+        assert memory.reports
+        await work(cluster, operator)
+        (memory,) = operator.controller._memories.values()
+        assert (memory.stored, memory.reports) == (None, {})
 
     run(scenario)
 
@@ -526,6 +600,40 @@ def test_what_the_api_server_refuses_is_said_in_its_words() -> None:
         assert cluster.get("jobs", "flowers") is not None
 
     run(scenario)
+
+
+@pytest.mark.parametrize(("change", "reason"), [({"suspend": True}, "Suspended"), ({"cancel": True}, "Cancelled")], ids=str)
+def test_a_suspension_that_is_refused_is_told_and_tried_again(change: Json, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.refuse = lambda method, path: (403, "jobs is forbidden") if method == "PATCH" and "/jobs/" in path else None
+        cluster.change_spec("flowers", **change)
+        await step(cluster, operator)
+        await operator.look_again()
+        assert condition(cluster, "Stalled") == ("True", "ObjectRefused")
+        assert operator.again[NAMESPACE, "flowers"] == pytest.approx(REFUSED_AGAIN_SECONDS)
+        cluster.refuse = lambda _method, _path: None
+        cluster.pass_time(31)
+        await operator.look_again()
+        await step(cluster, operator)
+        assert (status_of(cluster)["phase"], condition(cluster, "Stalled")[0]) == (reason, "False")
+
+    run(scenario)
+    assert [record.getMessage() for record in caplog.records] == ["ImageJob team-a/flowers: ObjectRefused: jobs is forbidden"]
+
+
+def test_a_deletion_that_is_refused_is_tried_again() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await work(cluster, operator)
+        cluster.refuse = lambda method, _path: (403, "no deletions today") if method == "DELETE" else None
+        cluster.pass_time(11)
+        await operator.look_again()
+        assert operator.again[NAMESPACE, "flowers"] == pytest.approx(REFUSED_AGAIN_SECONDS)
+        cluster.refuse = lambda _method, _path: None
+        await operator.look_again()
+        assert cluster.get("imagejobs", "flowers") is None
+
+    run(scenario, image_job(ttlSecondsAfterFinished=10))
 
 
 def test_a_conflict_is_read_again() -> None:

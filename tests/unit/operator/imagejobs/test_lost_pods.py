@@ -8,10 +8,10 @@ from imagejob_operator.imagejobs.actions import DeletePod
 from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.executor import Executor
 from imagejob_operator.imagejobs.planner import LOST_POD_SECONDS, plan
-from imagejob_operator.imagejobs.timestamps import format_time
 from imagejob_operator.kubernetes import KubernetesApi
 from imagejob_operator.manifest import Json
 from imagejob_operator.nodes import LostNodes
+from imagejob_operator.timestamps import format_time
 from tests.unit.operator.imagejobs.builders import NAMESPACE, SETTINGS, after, image_job, pod, started
 from tests.unit.operator.imagejobs.fake_cluster import FakeCluster
 

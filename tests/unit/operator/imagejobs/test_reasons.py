@@ -11,9 +11,10 @@ from imagejob_api.reasons import FAULTS, Fault, Reason
 from imagejob_operator.constants import ANNOTATION_STOP, LABEL_KUEUE_QUEUE
 from imagejob_operator.imagejobs.job_view import Stop
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
-from imagejob_operator.imagejobs.planner import plan
-from imagejob_operator.imagejobs.timestamps import format_time
+from imagejob_operator.imagejobs.planner import REFUSED_AGAIN_SECONDS, plan
+from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.limits.view import LimitFacts
+from imagejob_operator.timestamps import format_time
 from tests.unit.operator.imagejobs.builders import (
     START,
     after,
@@ -91,7 +92,7 @@ def no_pods(complaint: Hindrance | None) -> Observed:
 
 
 def limit_on(**labels: str) -> LimitFacts:
-    return LimitFacts(active=True, node_selector=labels, nodes=0, slots=0)
+    return LimitFacts(active=True, node_selector=labels, on_nodes=False)
 
 
 def taken() -> Hindrance:
@@ -154,6 +155,14 @@ CASES = [
         "exit code 12",
         lambda: failed(message="Container runner for pod a/b failed with exit code 12 matching FailJob rule at index 2"),
         "of a pod that is gone",
+    ),
+    Case(
+        Reason.MODEL_REFUSED,
+        "Failed",
+        True,
+        "exit code 12",
+        lambda: failed(ended_pod(1), message="Container runner for pod a/b failed with exit code 12 matching FailJob rule at index 2"),
+        "of a pod that is gone, after one that crashed",
     ),
     Case(Reason.OUTPUT_REFUSED, "Failed", True, "another job", lambda: exited(RunnerExit.OUTPUT_REFUSED, "belongs to another job")),
     Case(Reason.STORAGE_UNREACHABLE, "Failed", True, "timed out", lambda: exited(RunnerExit.STORAGE, "s3://results timed out")),
@@ -218,7 +227,7 @@ CASES = [
         Reason.LIMIT_NOT_FOUND,
         "Stalled",
         True,
-        "Step infer takes the limit gpu, and there is no such NodeLimit.",
+        "Step infer takes the limit gpu, and there is no valid NodeLimit of that name; see kubectl describe nodelimit gpu.",
         lambda: seen(image_job(), limits=limits(gpu=None)),
     ),
     Case(
@@ -226,7 +235,7 @@ CASES = [
         "Stalled",
         True,
         "switched off",
-        lambda: seen(image_job(), limits=limits(gpu=LimitFacts(active=False, node_selector={}, nodes=2, slots=2))),
+        lambda: seen(image_job(), limits=limits(gpu=LimitFacts(active=False, node_selector={}, on_nodes=True))),
     ),
     Case(
         Reason.LIMIT_ON_NO_NODE,
@@ -385,6 +394,39 @@ def test_patience_comes_before_a_complaint() -> None:
     assert made.status is not None
     assert conditions_of(made.status)["Stalled"][:2] == ("False", Reason.NOT_STALLED)
     assert made.again_after == pytest.approx(4)
+
+
+def test_a_crash_before_is_no_last_word_of_what_no_attempt_can_help() -> None:
+    now = failed(ended_pod(1), message="Container runner for pod a/b failed with exit code 12 matching FailJob rule at index 2")
+    told_early = plan(replace(now, now=after(51)))
+    last = filter(None, [PodView.of(ended_pod(12, result=error("the digest differs"), attempt=1))])
+    told_all = plan(replace(now, now=after(51), pods=(*now.pods, *last)))
+
+    assert told_early.status is not None
+    assert conditions_of(told_early.status)["Finished"][0] == "False"
+    assert told_early.again_after == pytest.approx(4)
+    assert told_all.status is not None
+    assert conditions_of(told_all.status)["Failed"][1] == Reason.MODEL_REFUSED
+
+
+@pytest.mark.parametrize("spec", [{"cancel": True}, {"suspend": True}], ids=str)
+def test_a_refusal_is_told_while_there_is_something_to_do(spec: dict) -> None:
+    refused = Hindrance(Reason.OBJECT_REFUSED, "jobs.batch is forbidden")
+    now = replace(started(image_job(**spec), pods=[pod()]), refused=refused)
+    made = plan(now)
+    with_condition(now.jobs[0], "Suspended")
+    now.jobs[0]["spec"]["suspend"] = True
+    now.jobs[0]["metadata"]["annotations"][ANNOTATION_STOP] = Stop(Reason.CANCELLED, "Cancelled by spec.cancel.").encoded()
+    done = plan(now)
+
+    assert made.actions, "it is tried again"
+    assert made.again_after == REFUSED_AGAIN_SECONDS
+    assert made.status is not None
+    assert conditions_of(made.status)["Stalled"] == ("True", Reason.OBJECT_REFUSED, "jobs.batch is forbidden")
+    assert conditions_of(made.status)["Reconciling"][0] == "False"
+    assert done.status is not None
+    assert conditions_of(done.status)["Stalled"][0] == "False"
+    assert conditions_of(done.status)["Reconciling"][:2] == ("True", Reason.STOPPING)
 
 
 def test_a_pod_that_runs_says_that_nothing_is_wrong() -> None:

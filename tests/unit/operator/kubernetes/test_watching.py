@@ -1,10 +1,12 @@
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import aiohttp
+import pytest
 
 from imagejob_operator.kubernetes import KubernetesApi, RefusedError
 from imagejob_operator.kubernetes.kinds import LEASE
@@ -89,3 +91,13 @@ def test_an_error_of_another_kind_is_no_reason_to_list() -> None:
         assert (server.lists, server.since) == (1, ["100", "100"])
 
     run(scenario())
+
+
+def test_a_watch_that_is_refused_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        refused = [RefusedError("leases is forbidden", status=403) for _ in range(3)]
+        await followed(RefusedError("too old", status=410), *refused, aiohttp.ClientPayloadError())
+
+    with caplog.at_level(logging.WARNING):
+        run(scenario())
+    assert [record.getMessage() for record in caplog.records] == ["The watch of leases in imagejob-system broke: leases is forbidden"]

@@ -147,6 +147,7 @@ class Operator:
     async def work_one(self, key: Key) -> None:
         del self.queue[key]
         try:
+            await self.limits.sync()
             again = await self.limits.reconcile(key)
         except ApiError:
             self.queue[key] = None

@@ -5,6 +5,7 @@ import pytest
 
 from imagejob_operator.kubernetes.kinds import EVENT, LEASE, NODE, NODE_LIMIT, POD
 from imagejob_operator.limits import LimitFacts, controller, leases
+from imagejob_operator.lists import RELIST_SECONDS
 from imagejob_operator.settings import Settings
 from nodelease import LeaseState
 from nodelease.kubernetes.names import lease_name
@@ -94,7 +95,7 @@ async def test_nodes_come_change_and_go(server: Server) -> None:
     server.objects.clear()
     server.put(NODE_LIMIT, node_limit(slotsPerDevice=2, nodeSelector={"gpu": "yes"}))
     operator = await started(server)
-    assert operator.limits.view.get("gpu") == LimitFacts(True, {"gpu": "yes"}, 0, 0)
+    assert operator.limits.view.get("gpu") == LimitFacts(active=True, node_selector={"gpu": "yes"}, on_nodes=False)
     server.put(NODE, node(labels={"gpu": "yes"}, gpus=1))
     await operator.settle()
     assert says(server) == LeaseState(2)
@@ -104,7 +105,7 @@ async def test_nodes_come_change_and_go(server: Server) -> None:
     server.put(NODE, node(labels={}, gpus=4))
     await operator.settle()
     assert says(server) is None
-    assert operator.limits.view.get("gpu") == LimitFacts(True, {"gpu": "yes"}, 0, 0)
+    assert operator.limits.view.get("gpu") == LimitFacts(active=True, node_selector={"gpu": "yes"}, on_nodes=False)
 
 
 async def test_a_limit_is_resized_live_and_drains_before_it_goes(server: Server) -> None:
@@ -337,6 +338,21 @@ async def test_a_limit_that_cannot_be_understood_leaves_its_leases_as_they_are(s
     assert operator.limits.view.get("gpu") is None
 
 
+async def test_a_list_that_tells_of_it_again_makes_no_malformed_lease_new(server: Server, clock: Callable[[float], None]) -> None:
+    server.put(NODE_LIMIT, node_limit(slots=2, leaseDurationSeconds=900))
+    spoilt = lease(state("a"))
+    spoilt["metadata"]["annotations"][HOLDERS] = "{"
+    server.put(LEASE, spoilt)
+    operator = await started(server)
+    for _ in range(2):
+        clock(RELIST_SECONDS)
+        operator.queue["NodeLimit", "gpu"] = None
+        await operator.settle()
+        operator.queue["Lease", "node-1", "gpu"] = None
+        await operator.settle()
+    assert says(server) == LeaseState(2, 900, transitions=1)
+
+
 # Lost races
 
 
@@ -376,7 +392,7 @@ async def test_what_was_deleted_while_the_watch_was_down_is_noticed(server: Serv
     found = says(server)
     assert found is not None
     assert found.holders == ()
-    assert operator.limits.view.get("gpu") == LimitFacts(True, {}, 1, 2)
+    assert operator.limits.view.get("gpu") == LimitFacts(active=True, node_selector={}, on_nodes=True)
 
 
 # Status, view, metrics
@@ -409,15 +425,16 @@ async def test_whoever_waits_for_a_limit_is_woken(server: Server) -> None:
     operator.limits.view.subscribe(woken.append)
     assert operator.limits.view.get("gpu") is None
     for thing, facts in (
-        (node_limit(), LimitFacts(True, {}, 0, 0)),
-        (node_limit(generation=2, slots=2, active=False), LimitFacts(False, {}, 0, 0)),
+        (node_limit(), LimitFacts(active=True, node_selector={}, on_nodes=False)),
+        (node_limit(generation=2, slots=2, active=False), LimitFacts(active=False, node_selector={}, on_nodes=False)),
     ):
         server.put(NODE_LIMIT, thing)
         await operator.settle()
         assert operator.limits.view.get("gpu") == facts
     server.put(NODE, node())
     await operator.settle()
-    assert operator.limits.view.get("gpu") == LimitFacts(False, {}, 1, 2)
+    assert operator.limits.view.get("gpu") == LimitFacts(active=False, node_selector={}, on_nodes=True)
+    server.put(NODE, node("node-2"))
     server.put(NODE, {**node(), "status": {"conditions": []}})
     await operator.settle()
     server.remove((NODE_LIMIT.plural, "", "gpu"))
