@@ -25,6 +25,9 @@
 - name: IMAGEJOB_OPERATOR_LEASE_ROLE
   value: {{ include "imagejob.leaseRole" . }}
 {{- with .Values.operator }}
+{{- if ge (float64 .heartbeatSeconds) (float64 .unhealthySeconds) }}
+{{- fail "operator.heartbeatSeconds must be less than operator.unhealthySeconds: lower the first or raise the second" }}
+{{- end }}
 - name: IMAGEJOB_OPERATOR_WORKERS
   value: {{ .workers | quote }}
 - name: IMAGEJOB_OPERATOR_STATUS_SECONDS

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from imagejob_api.reasons import FAULTS, ConditionType, Fault
+from imagejob_api.reasons import FAULTS, ConditionType, Fault, Reason
 from imagejob_cli.cluster.job import ConditionView, JobView
 from imagejob_cli.wording import clock, count, printable, rate
 from imagejob_runner.constants import ExitCode
@@ -17,7 +17,10 @@ _CAUSES = {
     Fault.INPUT: "a fault of the input",
     Fault.JOB: "as the job asks for",
 }
-_FAULTS = {str(reason): _CAUSES[fault] for reason, fault in FAULTS.items()}
+_FAULTS = {
+    **{str(reason): _CAUSES[fault] for reason, fault in FAULTS.items()},
+    str(Reason.CRASHED): "a fault of the job's code or of the cluster",  # an exit code alone does not tell
+}
 
 
 def progress(job: JobView) -> str:

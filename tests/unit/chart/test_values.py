@@ -59,6 +59,7 @@ def test_no_value_is_taken_that_means_nothing() -> None:
         ({"operator": {"logLevel": "LOUD"}}, "/operator/logLevel"),
         ({"networkPolicy": {"apiServer": {"ports": []}}}, "/networkPolicy/apiServer/ports"),
         ({"limits": {"namespace": "elsewhere"}}, "set limits.manage to false, too"),
+        ({"operator": {"heartbeatSeconds": 60}}, "lower the first or raise the second"),
         ({"serviceAccount": {"create": False}}, "serviceAccount.name is needed"),
         ({"nodeLimit": {"slotsPerDevice": None}}, "nodeLimit needs slots or slotsPerDevice"),
     ],

@@ -100,7 +100,7 @@ def test_kubectls_users_are_led_to_kubectl(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_end_of_a_failed_job_leads_to_the_logs() -> None:
     lines = list(conclusion(finished("Failed", condition("Failed", "Crashed", "boom")), Access()))
-    assert lines[1] == "  Crashed (a fault of the cluster): boom"
+    assert lines[1] == "  Crashed (a fault of the job's code or of the cluster): boom"
     assert lines[-1] == "  next      imagejob logs demo --failed"
 
 
