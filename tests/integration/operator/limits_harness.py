@@ -50,6 +50,7 @@ class Operator:
         return [request for request in self.requests if request[0] in WRITES]
 
     async def _reconcile(self, key: tuple[str, ...]) -> float | None:
+        await self.limits.sync()
         return await self.limits.reconcile(key)
 
     async def run(self) -> None:

@@ -1,26 +1,48 @@
 """What must not matter to ImageJobs: restarts, kills at any moment, and the mistakes of others."""
 
 import asyncio
+import itertools
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
 
-from imagejob_api.pod import LABEL_JOB, PlanReport, PodImages, PodResult, SummaryReport
+from imagejob_api.pod import ANNOTATION_PROGRESS, LABEL_JOB, PlanReport, PodImages, PodResult, SummaryReport
 from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.controller import KIND, ImageJobController
 from imagejob_operator.kubernetes import KubernetesApi, RefusedError, connect
-from imagejob_operator.kubernetes.kinds import CONFIG_MAP, EVENT, IMAGE_JOB, JOB, POD
+from imagejob_operator.kubernetes.kinds import (
+    CONFIG_MAP,
+    EVENT,
+    IMAGE_JOB,
+    JOB,
+    LEASE,
+    NODE,
+    NODE_LIMIT,
+    POD,
+    ROLE_BINDING,
+    SERVICE_ACCOUNT,
+)
 from imagejob_operator.manifest import Json
 from imagejob_operator.settings import Settings
+from nodelease import LeaseState
+from nodelease.codec import decode
+from nodelease.constants import ANNOTATION_HOLDERS, ANNOTATION_SLOTS
+from nodelease.exceptions import MalformedLeaseError
+from nodelease.kubernetes.names import lease_name
+from nodelease.kubernetes.objects import new_lease
 from tests.cluster.control_plane import ControlPlane
-from tests.integration.operator.imagejobs_harness import CRDS, LEASES, Plane, World
+from tests.integration.operator.imagejobs_harness import CRDS, LEASES, NODES, Plane, World
 
 pytestmark = pytest.mark.integration
 
 FINISHED_JOBS = 200
+WITH_PODS = 20
+"""Of these, as many as have run, and have a Job and a pod."""
+LEAST_WRITES = 10
+"""Of the first life in a namespace: three for the pods' rights, the ConfigMap, two Jobs, the status and Events."""
 OTHERS_SECONDS = 30.0
 PLANNED = PodResult(plan=PlanReport(total=10, shards=2, chunk_size=5))
 SUMMARY = PodResult(images=PodImages(succeeded=10), summary=SummaryReport(total=10, succeeded=10, failed=0, skipped=0, within_policy=True))
@@ -28,10 +50,10 @@ SUMMARY = PodResult(images=PodImages(succeeded=10), summary=SummaryReport(total=
 
 async def test_a_restart_over_finished_jobs_writes_nothing(plane: Plane, world: World) -> None:
     plane.start_operator()
-    for number in range(5):
+    for number in range(WITH_PODS):
         await world.create(f"done-{number}", source={"urls": [{"url": "https://photos.example/1.jpg"}]})
-    await asyncio.gather(*(world.create(f"job-{number}", cancel=True) for number in range(FINISHED_JOBS - 5)))
-    for number in range(5):
+    await asyncio.gather(*(world.create(f"job-{number}", cancel=True) for number in range(FINISHED_JOBS - WITH_PODS)))
+    for number in range(WITH_PODS):
         (pod,) = await world.running_pods(f"done-{number}", 1)
         await world.end_pod(pod, result=SUMMARY)
 
@@ -50,7 +72,8 @@ async def test_a_restart_over_finished_jobs_writes_nothing(plane: Plane, world: 
         for write in plane.writes()[len(before) :]
         if f"/{world.namespace}/" in write and "later" not in write and "events" not in write
     ]
-    assert len(plane.writes(f"/{world.namespace}/events")) == FINISHED_JOBS + 5 + 1  # each job's end, the start of five, and the later one
+    # Each job's end, the start of those with pods, and the later one.
+    assert len(plane.writes(f"/{world.namespace}/events")) == FINISHED_JOBS + WITH_PODS + 1
 
 
 class KilledError(BaseException):
@@ -100,7 +123,18 @@ class Killing:
         return answer
 
 
-async def live(world: World, api: KubernetesApi, name: str) -> Any:  # noqa: ANN401  JSON
+@contextmanager
+def own_namespace(plane: Plane, world: World, name: str) -> Iterator[World]:
+    """A namespace where nothing has been made yet, the rights of pods included."""
+    namespace = f"{world.namespace}-{name}"
+    plane.control_plane.kubectl("create", "namespace", namespace)
+    try:
+        yield World(world.api, namespace)
+    finally:
+        plane.control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+async def live(world: World, api: KubernetesApi, name: str = "flowers") -> list[str]:
     """Runs a job to its end, with a new operator wherever one is killed; returns what there is then."""
     await world.create(name, source={"prefix": {"url": "s3://photos/"}})
     operator = SteppingOperator(api, world.namespace)
@@ -132,7 +166,11 @@ async def comparable(world: World, name: str) -> list[str]:
     selector = f"involvedObject.kind=ImageJob,involvedObject.name={name},type=Normal"
     events = await world.api.list(EVENT, world.namespace, field_selector=selector)
     texts += [f"{event['reason']}: {event['message']}" for event in events]
-    return sorted(_without_what_is_made_up(text, name) for text in texts)
+    account = Settings().runner_service_account
+    bindings = (world.namespace, account), (LEASES, f"{account}.{world.namespace}")
+    texts += [json.dumps((await world.api.get(SERVICE_ACCOUNT, account, world.namespace)).get("automountServiceAccountToken"))]
+    texts += [json.dumps((await world.api.get(ROLE_BINDING, binding, place))["subjects"]) for place, binding in bindings]
+    return sorted(_without_what_is_made_up(text.replace(world.namespace, "NAMESPACE"), name) for text in texts)
 
 
 def _without_what_is_made_up(text: str, name: str) -> str:
@@ -148,12 +186,15 @@ async def test_a_kill_after_any_write_comes_to_the_same_end(plane: Plane, world:
     connection = await connect("imagejob-operator")
     killing = Killing(connection.api)
     try:
-        expected = await live(world, connection.api, "whole")
-        writes = killing.writes
-        assert writes >= 7
-        for number in range(1, writes + 1):
+        with own_namespace(plane, world, "whole") as own:
+            expected = await live(own, connection.api)
+        for number in itertools.count(1):
             killing.writes, killing.kill_after = 0, number
-            assert await live(world, connection.api, f"killed-{number}") == expected, f"killed after write {number} of {writes}"
+            with own_namespace(plane, world, str(number)) as own:
+                assert await live(own, connection.api) == expected, f"killed after write {number}"
+            if killing.writes < number:  # the life was over before, so that it has been killed after each of its writes
+                break
+        assert number > LEAST_WRITES
     finally:
         await connection.api.close()
 
@@ -185,6 +226,46 @@ async def test_malformed_jobs_that_are_there_at_the_start_stop_nobody(plane: Pla
         await world.until(events, lambda reasons: reasons == ["InvalidSpec"], OTHERS_SECONDS)
     for name in MALFORMED:  # so that the namespace can go
         await world.api.delete(IMAGE_JOB, name, world.namespace)
+
+
+SPOILT_PROGRESS = ("{", '["x"]', '{"images": {"succeeded": "many"}}', "9" * 5000)
+SPOILT_LEASES = ((ANNOTATION_HOLDERS, "{"), (ANNOTATION_SLOTS, "many"))
+"""For each node: nobody can tell who holds a slot; and the same, but for what the operator itself writes there."""
+
+
+async def test_malformed_annotations_that_are_there_at_the_start_stop_nobody(plane: Plane, world: World) -> None:
+    plane.start_operator()
+    await world.create("spoilt", parallelism=len(SPOILT_PROGRESS))
+    pods = await world.running_pods("spoilt", len(SPOILT_PROGRESS))
+    plane.stop_operator()
+    for pod, progress in zip(pods, SPOILT_PROGRESS, strict=True):
+        patch: Json = {"metadata": {"annotations": {ANNOTATION_PROGRESS: progress}}}
+        await world.api.patch(POD, pod["metadata"]["name"], world.namespace, patch)
+    limit = world.namespace
+    for node, (annotation, text) in zip(NODES, SPOILT_LEASES, strict=True):
+        uid = (await world.api.get(NODE, node))["metadata"]["uid"]
+        lease = new_lease(limit, node, node_uid=uid, namespace=LEASES, state=LeaseState(1))
+        lease["metadata"]["annotations"][annotation] = text
+        await world.api.create(LEASE, lease)
+    new = {"apiVersion": NODE_LIMIT.api_version, "kind": NODE_LIMIT.kind, "metadata": {"name": limit}, "spec": {"slots": 1}}
+    await world.api.create(NODE_LIMIT, new)
+
+    plane.start_operator()
+    await world.create("flowers")
+    await world.until(lambda: world.pods("flowers", "Running"), lambda pods: len(pods) == 2, OTHERS_SECONDS)
+
+    async def state(node: str) -> LeaseState | None:
+        try:
+            return decode(await world.api.get(LEASE, lease_name(limit, node), LEASES))
+        except MalformedLeaseError:
+            return None
+
+    await world.until(lambda: state(NODES[1]), lambda found: found is not None and found.slots == 1, OTHERS_SECONDS)
+    await world.work("spoilt", SUMMARY)
+    await world.phase("spoilt", "Succeeded")
+    await world.api.delete(NODE_LIMIT, limit)
+    for node in NODES:
+        await world.api.delete(LEASE, lease_name(limit, node), LEASES)
 
 
 async def created(world: World, name: str, spec: object) -> bool:
