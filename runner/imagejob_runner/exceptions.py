@@ -60,7 +60,7 @@ class StorageError(RunnerError):
 
 
 class DeviceError(RunnerError):
-    """The GPU has failed under this process; another process may find it well."""
+    """The GPU has failed under this process, is not there, or has no memory left for the model; another process may find it well."""
 
 
 class ImageError(Exception):

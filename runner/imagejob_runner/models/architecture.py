@@ -1,36 +1,22 @@
 """Networks built by a Python factory of the pod's image."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from imagejob_runner.exceptions import ModelError
+from imagejob_runner.functions import find_callable
+from imagejob_runner.models.device import is_device_error
 
 
 def find_factory(path: str) -> Callable[..., Any]:
-    """The factory that ``module:function`` (or ``module:Class.method``) names.
+    """The factory that a path names; see `find_callable`.
 
     Raises:
         ModelError: It cannot be imported, or is not there.
     """
-    where = f"model.architecture: {path!r}"
-    module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
-        raise ModelError(f"{where} is not of the form module:function, as in torchvision.models:resnet50")
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ModelError(f"{where}: {error}; install its package in the pod's image (on a laptop, beside imagejob)") from error
-    for name in attribute.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            raise ModelError(f"{where}: {module_name} has no {attribute}") from None
-    if not callable(found):
-        raise ModelError(f"{where} is a {type(found).__name__}, not a function")
-    return found  # type: ignore[no-any-return]
+    return find_callable(path, "model.architecture", ModelError)
 
 
 def build(path: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
@@ -38,12 +24,15 @@ def build(path: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
 
     Raises:
         ModelError: There is no such factory, it fails, or it returns no torch.nn.Module.
+        Exception: What `is_device_error` tells apart.
     """
     where = f"model.architecture: {path!r}"
     factory = find_factory(path)
     try:
         network = factory(**arguments)
     except Exception as error:
+        if is_device_error(error):
+            raise
         raise ModelError(f"{where} failed with arguments {dict(arguments)}: {type(error).__name__}: {error}") from error
     if not isinstance(network, torch.nn.Module):
         raise ModelError(f"{where} returned a {type(network).__name__}, not a torch.nn.Module")

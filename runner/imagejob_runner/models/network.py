@@ -10,6 +10,7 @@ import torch
 from imagejob_api.pipeline import Infer, Normalize, Precision
 from imagejob_runner.exceptions import ModelError
 from imagejob_runner.models.architecture import build
+from imagejob_runner.models.device import find_device, is_device_error
 from imagejob_runner.models.prepare import prepare
 from imagejob_runner.models.program import load_program
 from imagejob_runner.models.threads import use_threads
@@ -37,10 +38,12 @@ class Network:
 
     Raises:
         ModelError: It cannot be loaded, must not be, or fails on an example image.
+        DeviceError: The device is not there.
+        Exception: What `is_device_error` tells apart.
     """
 
     def __init__(self, infer: Infer, path: Path | None) -> None:
-        self.device = _device(infer.device)
+        self.device = find_device(infer.device)
         self._threads = infer.threads or cpu_count()
         use_threads(self._threads)
         self._dtype = _DTYPES[infer.precision]
@@ -116,21 +119,10 @@ def _prepared(network: torch.nn.Module, infer: Infer, images: int, device: torch
     example = noise.float().mul_(scale).add_(shift).permute(0, 3, 1, 2).contiguous()
     try:
         return prepare(network, example)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
+        if is_device_error(error):
+            raise
         raise ModelError(f"the model fails on an example batch of shape {tuple(example.shape)}: {error}") from error
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"infer.device: {name} was asked for and torch sees no GPU here; write auto or cpu, or ask for a GPU in spec.gpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"infer.device: {name} was asked for and torch sees {torch.cuda.device_count()} GPUs, counted from 0")
-    return device
 
 
 def _affine(normalize: Normalize, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

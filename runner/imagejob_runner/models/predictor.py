@@ -18,6 +18,7 @@ from imagejob_api.pipeline import Infer
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import DeviceError, ImageError, ModelError, RunnerError
 from imagejob_runner.images.preprocess import fingerprint
+from imagejob_runner.models.device import is_device_error, is_memory_error
 from imagejob_runner.models.labels import load_labels
 from imagejob_runner.models.network import Network
 from imagejob_runner.models.outputs import JsonValue, check_output, describe
@@ -25,6 +26,7 @@ from imagejob_runner.models.outputs import JsonValue, check_output, describe
 logger = logging.getLogger(__name__)
 
 _NO_ROOM: Final = "the model does not fit into the memory that is free; give the pods more, or let fewer share the device"
+_NO_DEVICE: Final = "the GPU cannot be used by this process"
 
 Answer = JsonValue | ImageError
 """What `Predictor.predict` says about one image."""
@@ -33,7 +35,7 @@ Answer = JsonValue | ImageError
 class Predictor:
     """A model that is loaded, checked and ready.
 
-    Loading blocks for seconds; `predict` blocks for the time of the forward pass and may be called from any one thread at a time.
+    Loading blocks for seconds; `predict` blocks for the time of the forward pass and may be called from several threads at once.
 
     Args:
         infer: The step's settings.
@@ -43,7 +45,7 @@ class Predictor:
 
     Raises:
         ModelError: The digest differs, or the model or its labels cannot be loaded, must not be, or do not fit each other.
-        DeviceError: The device has no memory left for the model; on a shared GPU another attempt may find some.
+        DeviceError: The device is not there, fails, or has no memory left for the model; on a shared GPU another attempt may find some.
     """
 
     def __init__(self, infer: Infer, weights: Path | None, digest: str | None, labels: Path | None = None) -> None:
@@ -55,8 +57,10 @@ class Predictor:
         self._labels = load_labels(infer.labels, labels)
         try:
             self._network = Network(infer, weights)
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(f"{_NO_ROOM}: {str(error).splitlines()[0]}") from error
+        except Exception as error:
+            if isinstance(error, RunnerError) or not is_device_error(error):
+                raise
+            raise DeviceError(f"{_NO_ROOM if is_memory_error(error) else _NO_DEVICE}: {_first_line(error)}") from error
         self.device = str(self._network.device)
         """Where the model runs: ``cpu`` or ``cuda:0``."""
         self._batch = self._network.best_batch
@@ -115,13 +119,17 @@ class Predictor:
 
 
 def _failure(error: Exception) -> ImageError:
-    text = str(error).strip() or type(error).__name__
-    lines = text.splitlines()
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text or "not enough memory" in text:
-        return ImageError(ErrorCode.OUT_OF_MEMORY, f"not enough memory for a single image: {lines[0]}", retryable=True)
-    if "CUDA error" in text or "device-side assert" in text:
-        raise DeviceError(f"the GPU cannot be used any more by this process: {lines[0]}") from error
-    return ImageError(ErrorCode.INFERENCE_FAILED, f"the model failed on this image: {type(error).__name__}: {lines[0]}")
+    reason = _first_line(error)
+    if is_memory_error(error):
+        return ImageError(ErrorCode.OUT_OF_MEMORY, f"not enough memory for a single image: {reason}", retryable=True)
+    if is_device_error(error):
+        raise DeviceError(f"{_NO_DEVICE} any more: {reason}") from error
+    return ImageError(ErrorCode.INFERENCE_FAILED, f"the model failed on this image: {type(error).__name__}: {reason}")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _checked_digest(infer: Infer, path: Path | None, digest: str | None) -> str:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from imagejob_runner.exceptions import ModelError
+from imagejob_runner.models.device import is_memory_error
 
 _WRAPPER: Final = "state_dict"
 _PARALLEL: Final = "module."
@@ -24,6 +25,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         ModelError: The file cannot be read, carries code, or is no state dict.
+        Exception: There is not enough memory for it.
     """
     try:
         loaded = load_file(path) if _is_safetensors(path) else _load_pickle(path)
@@ -74,6 +76,8 @@ def _load_pickle(path: Path) -> object:
     except OSError:
         raise
     except Exception as error:
+        if is_memory_error(error):
+            raise
         raise ModelError(f"model.weights: {path.name} is damaged or no file of torch.save: {error}") from error
 
 

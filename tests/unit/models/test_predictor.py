@@ -1,6 +1,7 @@
 import hashlib
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,22 @@ def predictor(network: str = "Tiny", **changes: Any) -> Predictor:  # noqa: ANN4
 def expected(images: np.ndarray) -> torch.Tensor:
     with torch.inference_mode():
         return Tiny().eval()(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
+
+
+def raising(error: Exception) -> Callable[..., object]:
+    def fail(*_arguments: object, **_more: object) -> object:
+        raise error
+
+    return fail
+
+
+DEVICE_ERRORS = [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "does not fit into the memory that is free.*2 GiB"),
+    (
+        RuntimeError("CUDA error: all devices are busy\nCompile with"),
+        "GPU cannot be used by this process: CUDA error: all .*busy$",
+    ),
+]
 
 
 class TestAnswers:
@@ -147,6 +164,34 @@ class TestFailures:
         with pytest.raises(DeviceError, match=r"does not fit into the memory that is free.*CUDA out of memory"):
             predictor()
 
+    @pytest.mark.parametrize(("error", "reason"), DEVICE_ERRORS)
+    def test_a_device_that_fails_is_no_fault_of_the_architecture(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+    ) -> None:
+        monkeypatch.setattr(Tiny, "forward", raising(error))
+        with pytest.raises(DeviceError, match=reason):
+            predictor()
+        monkeypatch.setattr(Tiny, "__init__", raising(error))
+        with pytest.raises(DeviceError, match=reason):
+            predictor()
+
+    @pytest.mark.parametrize(("error", "reason"), DEVICE_ERRORS)
+    def test_a_device_that_fails_is_no_fault_of_the_program(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, reason: str
+    ) -> None:
+        path = tmp_path / "tiny.pt2"
+        settings = TestPrograms.exported(path, images=4, dynamic=False)
+        monkeypatch.setattr(torch.export, "load", raising(error))
+        with pytest.raises(DeviceError, match=reason):
+            Predictor(settings, path, None)
+
+    def test_weights_that_find_no_memory_are_not_damaged(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        path = tmp_path / "tiny.pt"
+        torch.save(Tiny().state_dict(), path)
+        monkeypatch.setattr(torch, "load", raising(MemoryError()))
+        with pytest.raises(DeviceError, match=r"does not fit into the memory that is free.*MemoryError"):
+            Predictor(infer(), path, None)
+
 
 class TestLoading:
     @pytest.mark.parametrize(
@@ -155,12 +200,15 @@ class TestLoading:
             ("Shapeless", {}, r"returned shape \(5,\)"),
             ("Pair", {}, "returned a tuple"),
             ("Tiny", {"labelNames": ["a", "b"], "outputs": {"topK": {}}}, "2 names and the model 5 classes"),
-            ("Tiny", {"device": "cuda:99"}, "cuda:99 was asked for and torch sees"),
         ],
     )
     def test_what_can_never_work_is_said_at_once(self, network: str, changes: dict[str, Any], reason: str) -> None:
         with pytest.raises(ModelError, match=reason):
             predictor(network, **changes)
+
+    def test_a_gpu_that_is_not_here_may_be_elsewhere(self) -> None:
+        with pytest.raises(DeviceError, match=r"infer.device: cuda:99 was asked for and torch sees (no|\d+) GPUs? here.*auto"):
+            predictor(device="cuda:99")
 
     def test_the_digest_comes_first(self, tmp_path: Path) -> None:
         path = tmp_path / "weights.pt"

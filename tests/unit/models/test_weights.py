@@ -131,7 +131,7 @@ class TestArchitecture:
         [
             ("tests.tools.networks", {}, "module:function"),
             ("no_such_package:net", {}, "no_such_package.*install"),
-            (f"{NETWORKS}:nothing", {}, "has no nothing"),
+            (f"{NETWORKS}:nothing", {}, "has no 'nothing'"),
             (f"{NETWORKS}:NOT_CALLABLE", {}, "is a int, not a function"),
             (f"{NETWORKS}:no_module", {}, "returned a dict"),
             (f"{NETWORKS}:fails", {}, "RuntimeError: no such configuration"),
