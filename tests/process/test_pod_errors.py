@@ -27,11 +27,11 @@ def inferring(weights: Path, digest: str) -> list[Step]:
     return [{"name": "download", "download": {}}, {"name": "look", "infer": {"model": model}}]
 
 
-def without_torch(lab: Lab) -> None:
-    """Ends every process from now on that imports torch, which takes seconds."""
+def in_the_way_of_torch(lab: Lab, code: str) -> None:
+    """What every process from now on runs that imports torch."""
     folder = lab.folder / "in the way"
     folder.mkdir()
-    (folder / "torch.py").write_text("import os\nos._exit(99)\n")
+    (folder / "torch.py").write_text(code)
     lab.environment["PYTHONPATH"] = str(folder)
 
 
@@ -45,7 +45,7 @@ def test_a_model_of_another_digest_is_refused_before_anything_slow(lab: Lab, pod
     weights.write_bytes(b"these are not the weights that are meant")
     given = inputs(4) if source == "urls" else inputs_from(lab.folder / "list.jsonl", [("a", "file:///a.jpg")])
     wrong = pods.job(inferring(weights, "0" * 64), given)
-    without_torch(lab)
+    in_the_way_of_torch(lab, "import os\nos._exit(99)\n")  # importing it takes seconds
     ended = pods.run("work" if source == "urls" else "plan", wrong).expect(RunnerExit.MODEL_REFUSED)
     assert "steps.look.infer.model.weights" in ended.error
     assert sha256(weights.read_bytes()).hexdigest() in ended.error
@@ -130,8 +130,19 @@ def test_a_job_file_that_holds_no_job(lab: Lab, pods: Pods, text: str) -> None:
     assert f"the job file {file} holds no job" in ended.error
 
 
-def test_what_nobody_expects_keeps_its_traceback(pods: Pods) -> None:
+def test_a_module_that_fails_when_it_is_imported_is_the_job_s_fault(lab: Lab, pods: Pods) -> None:
     job = pods.job([{"name": "work", "call": {"function": "tests.process.breaks_on_import:anything"}}], inputs(4))
+    ended = pods.run("work", job).expect(RunnerExit.INVALID_JOB)
+    assert "ZeroDivisionError: division by zero" in ended.error
+    assert "breaks_on_import.py, line 3" in ended.error
+    assert nothing_written(lab.output().folder)
+
+
+def test_what_nobody_expects_keeps_its_traceback(lab: Lab, pods: Pods) -> None:
+    weights = lab.folder / "weights.safetensors"
+    weights.write_bytes(b"weights")
+    job = pods.job(inferring(weights, sha256(b"weights").hexdigest()), inputs(4))
+    in_the_way_of_torch(lab, "1 / 0\n")
     ended = pods.run("work", job).expect(RunnerExit.CRASHED)
     assert "ZeroDivisionError" in ended.error
     assert "Traceback" in ended.log

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from imagejob_api.pipeline import ImagePipelineSpec, Step, Transform
+from imagejob_runner.functions import find_callable
 from imagejob_runner.pipeline.works.base import Memory, PlainWork
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def assemble(pipeline: ImagePipelineSpec, cpus: int, memory: Memory, threads: Th
         output: Where derived images go.
 
     Raises:
-        InvalidJobError: A `call` names a function that there is not.
+        InvalidJobError: A `call` names a function that there is not, or that cannot be imported.
     """
     parts: list[Part] = []
     steps = pipeline.steps
@@ -84,14 +85,12 @@ def check_code(pipeline: ImagePipelineSpec) -> None:
     """Imports the Python functions that a pipeline names, so that a wrong name is found before a plan makes it a part of an output.
 
     Raises:
-        InvalidJobError: A `call` names a function that there is not.
-        ModelError: A model's architecture is one that there is not.
+        InvalidJobError: A `call` names a function that there is not, or that cannot be imported.
+        ModelError: A model's architecture is one that there is not, or that cannot be imported.
     """
     for step in pipeline.steps:
         if step.call is not None:
-            from imagejob_runner.pipeline.works.call import import_function
-
-            import_function(step.call)
+            find_callable(step.call.function, "call.function")
         elif step.infer is not None and step.infer.model.architecture is not None:
             from imagejob_runner.models.architecture import find_factory
 

@@ -27,11 +27,17 @@ class Budget:
         """What is held at this moment."""
         return self._held.total()
 
+    def take_now(self, chunk: int, amount: int) -> bool:
+        """Takes `amount` for an image of the chunk with this sequence number if it is free; tells whether it was."""
+        if not self._fits(chunk, amount):
+            return False
+        self._held[chunk] += amount
+        return True
+
     async def take(self, chunk: int, amount: int) -> None:
-        """Takes `amount` for an image of the chunk with this sequence number, waiting until it is free."""
+        """As `take_now`, waiting until the amount is free."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._fits(chunk, amount))
-            self._held[chunk] += amount
+            await self._changed.wait_for(lambda: self.take_now(chunk, amount))
 
     async def give_back(self, chunk: int, amount: int) -> None:
         """Gives `amount` back; a negative amount takes more without waiting."""

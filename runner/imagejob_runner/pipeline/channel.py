@@ -12,10 +12,6 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class ChannelClosed(Exception):  # noqa: N818  it is the end of the stream, not an error
-    """Nothing will come any more."""
-
-
 class Channel(Generic[T]):
     """A first-in, first-out queue of at most `capacity` items, used within one event loop.
 
@@ -53,26 +49,23 @@ class Channel(Generic[T]):
             self._items.append(item)
             self._changed.notify_all()
 
-    async def get(self) -> T:
-        """Takes the oldest item, waiting for one.
-
-        Raises:
-            ChannelClosed: The channel is closed and empty.
-        """
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._items or self.closed)
-            return self._take()
-
     async def take(self, most: int) -> list[T]:
-        """Takes up to `most` items that are ready now, without waiting."""
+        """Takes up to `most` items that are ready now, oldest first, without waiting."""
         async with self._changed:
-            return [self._take() for _ in range(min(most, len(self._items)))]
+            taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            self._changed.notify_all()
+            return taken
 
     async def wait_ready(self) -> bool:
         """Waits until an item can be taken (True) or the channel is closed and empty (False)."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._items or self.closed)
             return bool(self._items)
+
+    def expect(self) -> None:
+        """There is one producer more, whose `close` is waited for too. After a close with `drop` nobody is waited for."""
+        if not self._dropped:
+            self._producers += 1
 
     async def close(self, *, drop: bool = False) -> None:
         """One producer is done; with `drop`, all are, and what waits inside is discarded."""
@@ -82,10 +75,3 @@ class Channel(Generic[T]):
                 self._dropped = True
                 self._items.clear()
             self._changed.notify_all()
-
-    def _take(self) -> T:
-        if not self._items:
-            raise ChannelClosed
-        item = self._items.popleft()
-        self._changed.notify_all()
-        return item

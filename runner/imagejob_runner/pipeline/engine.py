@@ -125,6 +125,7 @@ class Engine:
         self._ledger = Ledger(self._write, self._assembly.ahead)
         async with AsyncExitStack() as stack:
             stack.callback(self._threads.shutdown, wait=True, cancel_futures=True)
+            stack.callback(self._patience.end)
             for part in self._assembly.parts:
                 await stack.enter_async_context(part.work)
             if when_ready is not None:

@@ -1,4 +1,4 @@
-"""Waits that end when the run is stopped: for a slot that somebody else has, or before another attempt.
+"""Waits that end when the run is stopped: for a slot or for memory that somebody else has, or before another attempt.
 
 An image that is being computed is worth its end; one that only waits for its turn is not worth holding up Ctrl-C for minutes.
 """
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Patience:
-    """The workers that wait."""
+    """The workers, and the images, that wait."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Task[object]] = set()
@@ -34,7 +34,7 @@ class Patience:
         await self.wait(asyncio.sleep(seconds))
 
     def end(self) -> None:
-        """The run is stopped."""
+        """The run is stopped, or over."""
         self._ended = True
         for task in self._waiting:
             task.cancel()

@@ -38,6 +38,7 @@ async def attempt(
     Raises:
         ImageError: The last attempt failed.
         SkipImage: The step chose to leave the image out.
+        Exception: What else `work` raises.
     """
     base, most = duration_seconds(step.retries.backoff), duration_seconds(step.retries.max_backoff)
     flight.attempts = 0

@@ -6,13 +6,13 @@ from typing import Generic, Protocol, TypeVar
 
 from imagejob_api.pipeline import Step
 from imagejob_runner.exceptions import ImageError, SkipImage
-from imagejob_runner.pipeline.channel import Channel, ChannelClosed
+from imagejob_runner.pipeline.channel import Channel
 from imagejob_runner.pipeline.flight import Flight
 from imagejob_runner.pipeline.patience import Patience
 from imagejob_runner.pipeline.progress import Progress
 from imagejob_runner.pipeline.retry import attempt
 from imagejob_runner.pipeline.turn import Turn, now
-from imagejob_runner.pipeline.works.base import Work
+from imagejob_runner.pipeline.works.base import NoRoom, Work
 
 LEAST_LINGER_SECONDS = 0.02
 LINGER_SHARE = 0.25
@@ -47,7 +47,7 @@ class Stage(Generic[W]):
         progress: Counts.
         concurrency: Number of workers.
         turn: Makes a worker's turn on the step's limits; None for a step without limits.
-        patience: What waits for slots and before attempts go through, so that a stop ends them.
+        patience: What waits for slots, for memory and before attempts go through, so that a stop ends them.
     """
 
     def __init__(
@@ -131,13 +131,20 @@ class Stage(Generic[W]):
 
 
 class ImageStage(Stage[Work]):
-    """A step that works on one image at a time, with retries."""
+    """A step that works on one image at a time, with retries.
+
+    An image that has to wait for memory does so aside, out of its step's time, and keeps neither a slot nor a worker: both may be needed
+    by the image of an older chunk that all others wait for.
+    """
+
+    def _prepare(self) -> None:
+        self._aside: set[asyncio.Task[None]] = set()
 
     async def _step(self, turn: Turn | None) -> None:
-        try:
-            flight = await self.inbox.get()
-        except ChannelClosed:
-            return
+        taken = await self.inbox.take(1)
+        if not taken:
+            return  # another worker was first
+        (flight,) = taken
         if self._progress.first_start is None:
             self._progress.first_start = now()
         error: ImageError | SkipImage | None = None
@@ -150,16 +157,36 @@ class ImageStage(Stage[Work]):
                 between=turn.leave if turn else None,
                 sleep=self._patience.sleep,
             )
+        except NoRoom as shortage:
+            self.inbox.expect()
+            task = asyncio.create_task(self._wait_aside(flight, shortage))
+            self._aside.add(task)
+            task.add_done_callback(self._aside.discard)
+            return
         except (ImageError, SkipImage) as raised:
             error = raised
         await self._forward(flight, error)
 
+    async def _wait_aside(self, flight: Flight, shortage: NoRoom) -> None:
+        async def come_back() -> None:
+            await shortage.wait()
+            await self.inbox.put(flight)
+
+        try:
+            await self._patience.wait(come_back())
+        finally:
+            await self.inbox.close()
+
     async def _timed(self, flight: Flight) -> None:
-        begun = now()
+        begun, through = now(), True
         try:
             await self._work.run(flight)
+        except NoRoom:
+            through = False
+            raise
         finally:
-            self._note([flight], now() - begun)
+            if through:
+                self._note([flight], now() - begun)
 
     async def _under(self, turn: Turn, flight: Flight) -> None:
         async with turn.working():

@@ -42,7 +42,7 @@ class Holding(Protocol):
         """Gives the slots back."""
 
     async def pass_on(self) -> "Holding":
-        """Gives the slots to whoever waits and queues again, in one write."""
+        """Gives the slots to whoever waits and queues again, in one write; returns this very holding if nobody waits who goes first."""
 
 
 class Limiter(Protocol):
@@ -109,10 +109,12 @@ class Turn:
 
     async def enter(self) -> None:
         """Holds all slots of the step when it returns: here an image waits."""
-        if self._held and not all(held.holding.valid for held in self._held):
+        # Looked at again after each wait: while one limit is waited for, the slot of another may be lost.
+        while len(self._held) < len(self._limits) or not all(held.holding.valid for held in self._held):
             await self.leave()
-        if self._held:
-            return
+            await self._acquire()
+
+    async def _acquire(self) -> None:
         try:
             for limit in self._limits:
                 self._waiting(limit.name, 1)
@@ -171,7 +173,8 @@ class Turn:
         """Lets all slots go."""
         while self._held:
             held = self._held.pop()
-            self._note(held)
+            self._holding(held.holding.limit, -1)
+            self._note(held, now())
             await held.holding.release()
 
     async def _pass_on(self) -> None:
@@ -180,21 +183,30 @@ class Turn:
             await self.leave()
             await self.enter()
             return
-        held = self._held.pop()
-        self._note(held)
-        self._waiting(held.holding.limit, 1)
+        held, end = self._held.pop(), now()
+        limit = held.holding.limit
+        self._holding(limit, -1)
+        self._waiting(limit, 1)
         try:
-            self._start(await held.holding.pass_on())
+            following = await held.holding.pass_on()
+        except BaseException:
+            self._note(held, end)
+            raise
         finally:
-            self._waiting(held.holding.limit, -1)
+            self._waiting(limit, -1)
+        if following is held.holding:
+            self._held.append(held)
+            self._holding(limit, 1)
+        else:
+            self._note(held, end)
+            self._start(following)
 
     def _start(self, holding: Holding) -> None:
         self._held.append(_Held(holding))
         self._holding(holding.limit, 1)
 
-    def _note(self, held: _Held) -> None:
-        holding, end = held.holding, now()
-        self._holding(holding.limit, -1)
+    def _note(self, held: _Held, end: float) -> None:
+        holding = held.holding
         for slot in holding.slots:
             self._record(
                 Hold(

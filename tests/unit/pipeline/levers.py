@@ -48,6 +48,8 @@ class Workshop:
     chunks: list[int]
     """Sizes."""
     limiter: Limiter | None = None
+    folder: str = ""
+    """Where the inputs are, if a step reads them."""
     settings: EngineSettings = field(default_factory=lambda: EngineSettings(cpus=2))
     committed: list[ChunkInFlight] = field(default_factory=list)
     may_commit: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,7 +74,7 @@ class Workshop:
 
     async def _todo(self) -> AsyncIterator[Todo]:
         for index, size in enumerate(self.chunks):
-            entries = [Entry(identity, f"file:///{identity}") for identity in ids(index, size)]
+            entries = [Entry(identity, f"file://{self.folder}/{identity}") for identity in ids(index, size)]
             yield Todo(index, [None] * size, list(enumerate(entries)), replaces=False)
 
     async def _commit(self, chunk: ChunkInFlight) -> None:

@@ -14,6 +14,13 @@ async def test_a_request_waits_until_enough_is_given_back() -> None:
     assert budget.used == 9
 
 
+async def test_what_is_not_free_is_not_taken_now() -> None:
+    budget = Budget(10)
+    assert budget.take_now(1, 8)
+    assert not budget.take_now(1, 4)
+    assert budget.used == 8
+
+
 async def test_one_that_is_larger_than_the_budget_goes_alone() -> None:
     budget = Budget(10)
     await budget.take(1, 1)

@@ -1,15 +1,13 @@
 import asyncio
 
-import pytest
-
-from imagejob_runner.pipeline.channel import Channel, ChannelClosed
+from imagejob_runner.pipeline.channel import Channel
 
 
 async def test_items_come_out_in_the_order_they_went_in() -> None:
     channel: Channel[int] = Channel(3)
     for number in range(3):
         await channel.put(number)
-    assert [await channel.get() for _ in range(3)] == [0, 1, 2]
+    assert [await channel.take(1) for _ in range(3)] == [[0], [1], [2]]
 
 
 async def test_put_waits_while_the_channel_is_full() -> None:
@@ -19,9 +17,9 @@ async def test_put_waits_while_the_channel_is_full() -> None:
     second = asyncio.create_task(channel.put(2))
     await asyncio.sleep(0)
     assert not second.done()
-    assert await channel.get() == 1
+    assert await channel.take(1) == [1]
     await second
-    assert await channel.get() == 2
+    assert await channel.take(1) == [2]
 
 
 async def test_what_is_inside_can_be_taken_after_the_last_producer_has_closed() -> None:
@@ -32,10 +30,9 @@ async def test_what_is_inside_can_be_taken_after_the_last_producer_has_closed() 
     await channel.close()
     assert channel.closed
     assert await channel.wait_ready()
-    assert await channel.get() == 1
+    assert await channel.take(1) == [1]
     assert not await channel.wait_ready()
-    with pytest.raises(ChannelClosed):
-        await channel.get()
+    assert await channel.take(1) == []
 
 
 async def test_closing_wakes_a_waiting_reader() -> None:
@@ -63,3 +60,20 @@ async def test_closing_with_drop_discards_what_is_inside_and_frees_a_blocked_pro
     await channel.close(drop=True)
     await blocked
     assert channel.closed
+
+
+async def test_a_producer_that_is_expected_later_keeps_the_channel_open() -> None:
+    channel: Channel[int] = Channel(1)
+    channel.expect()
+    await channel.close()
+    assert not channel.closed
+    await channel.close()
+    assert channel.closed
+
+
+async def test_after_a_drop_nobody_is_expected() -> None:
+    channel: Channel[int] = Channel(1)
+    await channel.close(drop=True)
+    channel.expect()
+    assert channel.closed
+    assert not await channel.wait_ready()

@@ -4,20 +4,32 @@ import asyncio
 import io
 import itertools
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, StorageError
+from imagejob_runner.images import decode
 from imagejob_runner.item import ImageItem
 from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.pipeline.flight import ChunkInFlight
 from imagejob_runner.pipeline.turn import now
 from nodelease import LeaseClient
 from tests.unit.pipeline.levers import Workshop, ids, quiet, step, until
+
+
+def _picture() -> bytes:
+    written = io.BytesIO()
+    Image.new("RGB", (100, 100)).save(written, "PNG")
+    return written.getvalue()
+
+
+PICTURE = _picture()
 
 
 @pytest.fixture
@@ -149,28 +161,137 @@ async def test_stop_does_not_wait_for_the_pause_before_another_attempt() -> None
     assert shop.rows == []
 
 
-async def test_a_straggler_of_an_old_chunk_gets_memory_that_a_young_chunk_has_filled() -> None:
-    picture = io.BytesIO()
-    Image.new("RGB", (100, 100)).save(picture, "PNG")
+@pytest.mark.parametrize("young", [8, 20], ids=["for all that wait there is a worker", "more wait than there are workers"])
+async def test_a_straggler_of_an_old_chunk_gets_memory_that_a_young_chunk_has_filled(young: int) -> None:
     read: list[str] = []
     late = asyncio.Event()
 
     async def load(item: ImageItem) -> None:
         if item.id == "0-0":
             await late.wait()
-        item.data = picture.getvalue()
+        item.data = PICTURE
         read.append(item.id)
 
     steps = [step("load", load, concurrency=8), {"name": "decode", "transform": {}}, step("work", nothing, limits=("alpha",))]
-    shop = Workshop(steps, [2, 8], limiter=FreeForAll(), settings=EngineSettings(cpus=4, max_pixels=5 * 100 * 100))
+    shop = Workshop(steps, [2, young], limiter=FreeForAll(), settings=EngineSettings(cpus=4, max_pixels=5 * 100 * 100))
     running = asyncio.create_task(shop.run())
     pixels = shop.engine._memory.pixels
-    await until(lambda: len(read) == 9 and pixels.used == 5 * 100 * 100)
+    await until(lambda: len(read) == 1 + young and pixels.used == 5 * 100 * 100)
+    await quiet(lambda: shop.engine.progress.done)
     late.set()
     await running
-    assert [row["id"] for row in shop.rows] == ids(0, 2) + ids(1, 8)
+    assert [row["id"] for row in shop.rows] == ids(0, 2) + ids(1, young)
     assert {row["status"] for row in shop.rows} == {"ok"}
     assert pixels.used == 0
+
+
+async def test_waiting_for_memory_takes_nothing_of_the_time_of_a_step(tmp_path: Path) -> None:
+    for name in ids(0, 3):
+        (tmp_path / name).write_bytes(PICTURE)
+    timeout = 0.5
+
+    async def work(item: ImageItem) -> None:
+        if item.id == "0-0":
+            begun = now()
+            await until(lambda: now() - begun > 1.5 * timeout)
+
+    download = {"name": "download", "download": {}, "timeout": f"{1000 * timeout:.0f}ms", "retries": {"limit": 0}}
+    steps = [download, step("work", work, limits=("alpha",))]
+    shop = Workshop(steps, [3], limiter=FreeForAll(), folder=str(tmp_path), settings=EngineSettings(cpus=2, max_bytes=1))
+    await shop.run()
+    assert [(row["status"], row["error"]) for row in shop.rows] == [("ok", None)] * 3
+    assert shop.engine.progress.stage_images["download"] == 3
+    assert shop.engine._memory.bytes.used == 0
+
+
+async def test_an_image_that_waits_for_memory_does_not_keep_a_slot_that_is_wanted(client: LeaseClient) -> None:
+    go_on = asyncio.Event()
+
+    async def load(item: ImageItem) -> None:
+        item.data = PICTURE
+
+    async def look(_: ImageItem) -> None:
+        await go_on.wait()
+
+    limited = {"name": "decode", "transform": {}, "limits": [{"name": "alpha", "hold": "60s"}]}
+    steps = [step("load", load), limited, step("look", look)]
+    shop = Workshop(steps, [2], limiter=client, settings=EngineSettings(cpus=2, max_pixels=1))
+    running = asyncio.create_task(shop.run())
+    await until(lambda: shop.engine.progress.stage_images["decode"] == 1)
+    holding = await client.acquire("alpha", timeout=5)
+    await holding.release()
+    go_on.set()
+    await running
+    assert {row["status"] for row in shop.rows} == {"ok"}
+
+
+async def test_stop_does_not_wait_for_memory_that_others_hold() -> None:
+    go_on = asyncio.Event()
+
+    async def load(item: ImageItem) -> None:
+        item.data = PICTURE
+
+    async def look(_: ImageItem) -> None:
+        await go_on.wait()
+
+    steps = [step("load", load, limits=("alpha",)), {"name": "decode", "transform": {}}, step("look", look)]
+    shop = Workshop(steps, [3], limiter=FreeForAll(), settings=EngineSettings(cpus=2, max_pixels=1))
+    running = asyncio.create_task(shop.run())
+    await until(lambda: shop.engine.progress.stage_images["load"] == 3 and shop.engine.progress.stage_images["decode"] == 1)
+    await quiet(lambda: 0)
+    await shop.engine.stop()
+    go_on.set()
+    await asyncio.wait_for(running, 5)
+    assert shop.rows == []
+
+
+async def test_a_decoding_that_outlasts_its_timeout_is_tried_again_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeout, under_way, most = 0.5, 0, 0
+
+    async def load(item: ImageItem) -> None:
+        item.data = PICTURE
+
+    decoded = decode.decode
+    slow = [1.5 * timeout]
+
+    def decode_slowly(data: bytes, *settings: Any) -> Image.Image:  # noqa: ANN401  whatever decode takes
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        if slow:
+            threading.Event().wait(slow.pop())
+        try:
+            return decoded(data, *settings)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(decode, "decode", decode_slowly)
+    transform = {"name": "shrink", "transform": {}, "timeout": f"{1000 * timeout:.0f}ms", "retries": {"limit": 1, "backoff": "1ms"}}
+    shop = Workshop([step("load", load), transform], [1])
+    await shop.run()
+    assert [(row["status"], row["error"]) for row in shop.rows] == [("ok", None)]
+    assert (slow, most) == ([], 1)
+
+
+async def test_a_decoding_that_always_outlasts_its_timeout_is_called_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeout = 0.05
+
+    async def load(item: ImageItem) -> None:
+        item.data = PICTURE
+
+    decoded = decode.decode
+
+    def decode_slowly(data: bytes, *settings: Any) -> Image.Image:  # noqa: ANN401  whatever decode takes
+        threading.Event().wait(3 * timeout)
+        return decoded(data, *settings)
+
+    monkeypatch.setattr(decode, "decode", decode_slowly)
+    transform = {"name": "shrink", "transform": {}, "timeout": f"{1000 * timeout:.0f}ms", "retries": {"limit": 2, "backoff": "1ms"}}
+    shop = Workshop([step("load", load), transform], [1])
+    await shop.run()
+    (row,) = shop.rows
+    assert row["error"] is not None
+    assert (row["error"]["code"], row["error"]["attempts"]) == (ErrorCode.TIMEOUT, 3)
 
 
 async def test_young_chunks_that_fail_early_leave_the_workers_to_a_straggler_of_an_old_chunk() -> None:
@@ -267,6 +388,40 @@ async def test_a_slot_that_is_wanted_goes_at_once_when_there_is_nothing_to_do(cl
     await holding.release()
     await running
     assert len(shop.rows) == 2
+
+
+async def test_an_idle_worker_lets_a_wanted_slot_go_while_another_works(client: LeaseClient) -> None:
+    client.define("alpha", slots=2)
+    inside: list[str] = []
+    bring, finish = asyncio.Event(), asyncio.Event()
+
+    async def prepare(item: ImageItem) -> None:
+        if item.id == "0-2":
+            await bring.wait()
+        elif item.id == "0-3":
+            await finish.wait()
+
+    async def work(item: ImageItem) -> None:
+        inside.append(item.id)
+        if item.id == "0-2":
+            await finish.wait()
+        elif item.id != "0-3":
+            await until(lambda: len(inside) >= 2)
+
+    steps = [step("prepare", prepare), step("work", work, limits=("alpha",), hold="60s", concurrency=2)]
+    shop = Workshop(steps, [4], limiter=client)
+    running = asyncio.create_task(shop.run())
+    await until(lambda: shop.engine.progress.stage_images["work"] == 2)
+    await quiet(lambda: 0)
+    assert shop.engine.progress.holding["alpha"] == 2
+    bring.set()
+    await until(lambda: len(inside) == 3)
+    holding = await client.acquire("alpha", timeout=5)
+    assert not running.done()
+    await holding.release()
+    finish.set()
+    await running
+    assert len(shop.rows) == 4
 
 
 async def test_a_busy_holder_passes_the_slot_on_after_its_hold(client: LeaseClient) -> None:

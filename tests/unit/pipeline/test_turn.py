@@ -13,6 +13,8 @@ class FakeHolding:
         self.id, self.slots, self.waited, self.asked_at = f"me-{fence}", (0,), True, now()
         self.valid = True
         self.wanted = asyncio.Event()
+        self.kept = False
+        """Whether all who wait go after this one, so that passing it on comes to nothing."""
 
     @property
     def contended(self) -> bool:
@@ -26,7 +28,7 @@ class FakeHolding:
 
     async def pass_on(self) -> "FakeHolding":
         self.limiter.log.append(f"pass on {self.limit}")
-        return self.limiter.make(self.limit)
+        return self if self.kept else self.limiter.make(self.limit)
 
 
 class FakeLimiter:
@@ -110,6 +112,71 @@ async def test_a_wanted_slot_is_kept_for_hold_and_then_passed_on_in_one_write() 
     assert len(case.holds) == 1
 
 
+async def test_a_slot_that_passing_on_brings_back_is_one_hold_from_beginning_to_end() -> None:
+    case = Case(gpu("0s"))
+    await case.turn.enter()
+    (holding,) = case.limiter.made
+    holding.kept = True
+    holding.wanted.set()
+    for _ in range(2):
+        async with case.turn.working():
+            await asyncio.sleep(0.01)
+        await case.turn.after_work(ready=True, behind=False)
+    assert case.limiter.log == ["acquire gpu 1 7", "pass on gpu", "pass on gpu"]
+    assert (case.turn.holding, case.holds) == (True, []), "it goes on"
+    assert case.counts == {"waiting": 0, "holding": 1}
+    await case.turn.leave()
+    (hold,) = case.holds
+    assert hold.fence == 1
+    assert hold.busy >= 0.02, "the work before counts too"
+    assert case.counts == {"waiting": 0, "holding": 0}
+
+
+async def test_a_hold_that_is_passed_on_ends_before_the_wait_for_the_next() -> None:
+    case = Case(gpu("0s"))
+    await case.turn.enter()
+    (holding,) = case.limiter.made
+    holding.wanted.set()
+    asked, given = asyncio.Event(), asyncio.Event()
+
+    async def pass_on() -> FakeHolding:
+        asked.set()
+        await given.wait()
+        return case.limiter.make("gpu")
+
+    holding.pass_on = pass_on  # type: ignore[method-assign]
+    passing = asyncio.create_task(case.turn.after_work(ready=True, behind=False))
+    await asked.wait()
+    assert case.counts == {"waiting": 1, "holding": 0}
+    before = now()
+    given.set()
+    await passing
+    (hold,) = case.holds
+    assert (hold.fence, hold.end <= before) == (1, True)
+    assert case.counts == {"waiting": 0, "holding": 1}
+
+
+async def test_a_hold_whose_passing_on_is_cancelled_is_recorded() -> None:
+    case = Case(gpu("0s"))
+    await case.turn.enter()
+    (holding,) = case.limiter.made
+    holding.wanted.set()
+
+    async def pass_on() -> FakeHolding:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    holding.pass_on = pass_on  # type: ignore[method-assign]
+    passing = asyncio.create_task(case.turn.after_work(ready=True, behind=False))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    passing.cancel()
+    await asyncio.gather(passing, return_exceptions=True)
+    assert [hold.fence for hold in case.holds] == [1]
+    assert not case.turn.holding
+    assert case.counts == {"waiting": 0, "holding": 0}
+
+
 async def test_a_hold_of_zero_passes_a_wanted_slot_on_after_each_unit_and_lets_an_idle_one_go() -> None:
     case = Case(gpu("0s"))
     await case.turn.enter()
@@ -155,6 +222,28 @@ async def test_several_limits_are_taken_in_the_order_of_their_names_and_never_pa
     case.limiter.made[0].wanted.set()
     await case.turn.after_work(ready=True, behind=False)
     assert case.limiter.log[2:] == ["release licence", "release gpu", "acquire gpu 2 7", "acquire licence 1 7"]
+
+
+async def test_a_slot_that_is_lost_while_another_limit_is_waited_for_is_asked_for_again() -> None:
+    case = Case(StepLimit(name="a"), StepLimit(name="b"))
+    taken = case.limiter.acquire
+
+    async def acquire(limit: str, *, slots: int, priority: int) -> FakeHolding:
+        if limit == "b" and len(case.limiter.made) == 1:
+            case.limiter.made[0].valid = False
+        return await taken(limit, slots=slots, priority=priority)
+
+    case.limiter.acquire = acquire  # type: ignore[method-assign]
+    await case.turn.enter()
+    assert case.limiter.log == [
+        "acquire a 1 7",
+        "acquire b 1 7",
+        "release b",
+        "release a",
+        "acquire a 1 7",
+        "acquire b 1 7",
+    ]
+    assert case.counts == {"waiting": 0, "holding": 2}
 
 
 async def test_a_wait_that_is_cancelled_gives_back_what_was_taken_before() -> None:

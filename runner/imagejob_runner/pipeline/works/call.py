@@ -1,21 +1,20 @@
 """The `call` step: the user's own function."""
 
 import asyncio
-import importlib
 import inspect
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
 from imagejob_api.pipeline import Call
 from imagejob_runner.constants import ErrorCode
-from imagejob_runner.exceptions import ImageError, InvalidJobError, RunnerError, SkipImage
+from imagejob_runner.exceptions import ImageError, RunnerError, SkipImage
+from imagejob_runner.functions import find_callable
 from imagejob_runner.item import ImageItem
 from imagejob_runner.output import check_json
 from imagejob_runner.pipeline.flight import Flight
-from imagejob_runner.pipeline.works.base import PlainWork
+from imagejob_runner.pipeline.works.base import PlainWork, in_thread
 
 
 class CallWork(PlainWork):
@@ -27,7 +26,7 @@ class CallWork(PlainWork):
 
     def __init__(self, name: str, call: Call, *, concurrency: int) -> None:
         self._name, self._call = name, call
-        self._function = import_function(call)
+        self._function = find_callable(call.function, "call.function")
         self._is_async = inspect.iscoroutinefunction(self._function)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"call-{name}")
 
@@ -52,7 +51,10 @@ class CallWork(PlainWork):
 
     async def _called(self, item: ImageItem) -> Any:  # noqa: ANN401  whatever the user's function returns
         try:
-            answer = self._function(item, **self._call.arguments) if self._is_async else await self._in_thread(item)
+            if self._is_async:
+                answer = self._function(item, **self._call.arguments)
+            else:
+                answer = await in_thread(self._threads, self._in_thread, item)
             return await answer if inspect.isawaitable(answer) else answer
         except (ImageError, SkipImage, RunnerError):
             raise
@@ -68,20 +70,12 @@ class CallWork(PlainWork):
     def _failure(self, error: BaseException) -> ImageError:
         return ImageError(ErrorCode.CALL_FAILED, f"{self._call.function}: {type(error).__name__}: {error}", retryable=True)
 
-    async def _in_thread(self, item: ImageItem) -> Any:  # noqa: ANN401  whatever the user's function returns
-        def call() -> Any:  # noqa: ANN401  as above
-            try:
-                return self._function(item, **self._call.arguments)
-            except StopIteration as error:
-                # A future cannot carry it, and the image would wait for ever.
-                raise RuntimeError("StopIteration") from error
-
-        future = asyncio.get_running_loop().run_in_executor(self._threads, call)
+    def _in_thread(self, item: ImageItem) -> Any:  # noqa: ANN401  whatever the user's function returns
         try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+            return self._function(item, **self._call.arguments)
+        except StopIteration as error:
+            # A future cannot carry it, and the image would wait for ever.
+            raise RuntimeError("StopIteration") from error
 
 
 def _is_json(value: object) -> bool:
@@ -90,26 +84,3 @@ def _is_json(value: object) -> bool:
     except ImageError:
         return False
     return True
-
-
-def import_function(call: Call) -> Callable[..., Any]:
-    """The function that ``module:function`` names.
-
-    Raises:
-        InvalidJobError: There is no such module or function.
-    """
-    module_name, _, path = call.function.partition(":")
-    try:
-        target: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InvalidJobError(
-            f"call.function {call.function!r}: cannot import {module_name!r} ({error}). "
-            "It must be installed beside imagejob, or lie below the current folder."
-        ) from error
-    for part in path.split("."):
-        if not hasattr(target, part):
-            raise InvalidJobError(f"call.function {call.function!r}: {module_name!r} has no {path!r}")
-        target = getattr(target, part)
-    if not callable(target):
-        raise InvalidJobError(f"call.function {call.function!r} is not callable")
-    return target  # type: ignore[no-any-return]

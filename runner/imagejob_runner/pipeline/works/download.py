@@ -33,13 +33,10 @@ class DownloadWork:
 
     async def run(self, flight: Flight) -> None:
         """Fetches; holds as many bytes of the budget as the body has."""
-        sequence = flight.chunk.sequence
         if not flight.held_bytes:
-            guess = int(self._expected)
-            await self._memory.bytes.take(sequence, guess)
-            flight.held_bytes = guess
+            self._memory.hold_bytes(flight, int(self._expected))
         data = await self._fetcher.fetch(flight.item.url)
-        await self._memory.bytes.give_back(sequence, flight.held_bytes - len(data))
+        await self._memory.bytes.give_back(flight.chunk.sequence, flight.held_bytes - len(data))
         flight.held_bytes = len(data)
         self._expected += 0.1 * (len(data) - self._expected)
         digest = await asyncio.to_thread(hashlib.sha256, data) if len(data) > HASH_IN_THREAD_BYTES else hashlib.sha256(data)

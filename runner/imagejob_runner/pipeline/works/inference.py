@@ -11,13 +11,13 @@ from imagejob_runner.fetch import model_file
 from imagejob_runner.models.labels import IMAGENET
 from imagejob_runner.models.predictor import Predictor
 from imagejob_runner.pipeline.flight import Flight
+from imagejob_runner.pipeline.works.base import in_thread
 
 
 class InferenceWork:
     """Runs batches through a model.
 
-    The model is loaded when the context is entered. Each batch runs on one thread that always is the same one, since torch keeps its
-    number of
+    The model is loaded when the context is entered. There are as many threads as batches at once, and they stay: torch keeps its number of
     threads and CUDA its current device by thread.
     """
 
@@ -40,14 +40,7 @@ class InferenceWork:
     async def run_batch(self, flights: Sequence[Flight]) -> list[ImageError | None]:
         """Predicts; stores each answer under the step's name."""
         arrays = [flight.item.array for flight in flights if flight.item.array is not None]
-        loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._threads, self._predictor.predict, arrays)
-        try:
-            answers = await asyncio.shield(running)
-        except asyncio.CancelledError:
-            # The device is in use until the thread is done, whoever gave up waiting: the slot must not go before.
-            await asyncio.wait([running])
-            raise
+        answers = await in_thread(self._threads, self._predictor.predict, arrays)
         errors: list[ImageError | None] = []
         for flight, answer in zip(flights, answers, strict=True):
             flight.item.array = None

@@ -1,7 +1,9 @@
 """The `transform` step, and what prepares a picture for a model."""
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
 
 from imagejob_api.pipeline import Decode, Operation, Preprocess
 from imagejob_runner.constants import ErrorCode
@@ -10,7 +12,7 @@ from imagejob_runner.images import decode as decoding
 from imagejob_runner.images import preprocess as preprocessing
 from imagejob_runner.images import transform
 from imagejob_runner.pipeline.flight import Flight
-from imagejob_runner.pipeline.works.base import Memory, PlainWork
+from imagejob_runner.pipeline.works.base import Memory, PlainWork, in_thread
 
 
 class PixelWork(PlainWork):
@@ -43,18 +45,19 @@ class PixelWork(PlainWork):
 
     async def run(self, flight: Flight) -> None:
         """Turns `item.data` (or `item.image`) into `item.image` and `item.array`."""
-        loop, item = asyncio.get_running_loop(), flight.item
+        item = flight.item
         if item.image is None:
             if item.data is None:
                 raise ImageError(ErrorCode.INTERNAL, "there is neither data nor a picture to work on: put a download step first")
-            probe = await loop.run_in_executor(self._threads, decoding.probe, item.data, self._decode, self._target)
+            probe = await in_thread(self._threads, decoding.probe, item.data, self._decode, self._target)
             if not flight.held_pixels:
-                await self._memory.pixels.take(flight.chunk.sequence, probe.decoded_pixels)
-                flight.held_pixels = probe.decoded_pixels
+                self._memory.hold_pixels(flight, probe.decoded_pixels)
             item.provenance.update(
                 format=probe.format, width=probe.width, height=probe.height, draft=probe.decoded_pixels < probe.width * probe.height
             )
-        await loop.run_in_executor(self._threads, self._work, flight)
+        # The image changes only here: an attempt that is cut leaves it as it was for the next one.
+        item.image, item.array = await in_thread(self._threads, self._work, item.data, item.image)
+        item.data = None
         kept = 0
         if item.image is not None:
             kept += item.image.width * item.image.height
@@ -65,14 +68,13 @@ class PixelWork(PlainWork):
         await self._memory.bytes.give_back(flight.chunk.sequence, flight.held_bytes)
         flight.held_bytes = 0
 
-    def _work(self, flight: Flight) -> None:
-        item = flight.item
-        image = item.image
+    def _work(self, data: bytes | None, image: Image.Image | None) -> tuple[Image.Image | None, np.ndarray | None]:
+        """The picture, if it is kept, and the model's input, if there is a model."""
         if image is None:
-            assert item.data is not None  # noqa: S101  checked by run
-            image = decoding.decode(item.data, self._decode, self._target)
+            assert data is not None  # noqa: S101  checked by run
+            image = decoding.decode(data, self._decode, self._target)
         image = transform.apply(image, self._operations, self._decode.background)
-        if self._preprocess is not None:
-            item.array = preprocessing.to_array(image, self._preprocess, self._decode.background)
-        item.image = image if self._keep_image or self._preprocess is None else None
-        item.data = None
+        if self._preprocess is None:
+            return image, None
+        array = preprocessing.to_array(image, self._preprocess, self._decode.background)
+        return image if self._keep_image else None, array
