@@ -12,12 +12,13 @@ from imagejob_runner.output import FoundRows, chunk_name, committed_chunks, enco
 from imagejob_runner.pipeline.engine import Engine, EngineSettings
 from imagejob_runner.pipeline.flight import ChunkInFlight, Todo
 from imagejob_runner.pipeline.progress import outcome_of_row
-from imagejob_runner.pipeline.turn import Limiter
+from imagejob_runner.pipeline.turn import Limiter, now
 from imagejob_runner.planning import Plan, read_plan, shard_chunks
 from imagejob_runner.storage import OutputStore, open_output
 
-HOLDS_IN_MEMORY = 2000
-"""Audit records kept back before they are written."""
+HOLDS_SECONDS = 5.0
+"""Shortest time between two files of audit records: a process that is killed takes no more of them with it than those of so many seconds
+and of the chunk that it was at, and a slow output is not burdened with a file for each of many small chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class ShardRun:
         self._unwritten: list[Hold] = []
         self._untaken: list[Hold] = []
         self._audit_files = 0
+        self._holds_written = now()
         self.engine = Engine(request.pipeline, limiter=limiter, output=self._output, commit=self._commit, settings=request.settings)
 
     @property
@@ -124,7 +126,7 @@ class ShardRun:
             # Another process was first: its rows stand. They say the same, but for images that fail at times.
             chunk.ended = Counter(map(outcome_of_row, await read_rows(self._output, self._plan, shard, chunk.index)))
         self._collect_holds()
-        if len(self._unwritten) >= HOLDS_IN_MEMORY:
+        if now() - self._holds_written >= HOLDS_SECONDS:
             await self._write_holds()
 
     def _collect_holds(self) -> None:
@@ -137,6 +139,7 @@ class ShardRun:
         holds, self._unwritten = self._unwritten, []
         if not holds:
             return
+        self._holds_written = now()
         self._audit_files += 1
         name = f"{HOLDS_FOLDER}/{self._request.shards[0]:05d}-{self._request.run_id}-{self._audit_files:04d}.jsonl"
         await self._output.create(name, b"".join(hold.line() for hold in holds))
