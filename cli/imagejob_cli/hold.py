@@ -66,7 +66,7 @@ async def hold_and_run(order: Order) -> int:
                 return ExitCode.TIMEOUT
             if holding is None:
                 return SIGNAL_EXIT_BASE + await signals.ending
-            return await _run(client, order, holding, signals)
+            return await _run(order, holding, signals)
     finally:
         await asyncio.to_thread(client.close)
 
@@ -75,11 +75,13 @@ def _why_not(program: str) -> int | None:
     """The exit code of a command that cannot be started: known before anybody waits for it."""
     if shutil.which(program) is not None:
         return None
-    if Path(program).exists():
-        _say(f"{program}: cannot be executed")
+    try:
+        there = Path(program).exists()
+    except OSError as error:  # in a folder that may not be looked into, or too long for a name
+        _say(f"{program}: {error.strerror}")
         return CANNOT_EXECUTE
-    _say(f"{program}: no such command")
-    return COMMAND_NOT_FOUND
+    _say(f"{program}: cannot be executed" if there else f"{program}: no such command")
+    return CANNOT_EXECUTE if there else COMMAND_NOT_FOUND
 
 
 def _who(program: str) -> str:
@@ -117,8 +119,7 @@ async def _waiting_reason(client: LeaseClient, limit: str) -> str:
     return f"{reason}, or: imagejob lease define {limit} --slots N"
 
 
-async def _run(client: LeaseClient, order: Order, holding: Holding, signals: PassedSignals) -> int:
-    state = await asyncio.to_thread(client.status, order.limit)
+async def _run(order: Order, holding: Holding, signals: PassedSignals) -> int:
     environment = os.environ | {
         "IMAGEJOB_LIMIT": order.limit,
         "IMAGEJOB_SLOTS": ",".join(map(str, holding.slots)),
@@ -130,21 +131,21 @@ async def _run(client: LeaseClient, order: Order, holding: Holding, signals: Pas
     )
     signals.pass_to(process)
     ended = asyncio.ensure_future(process.wait())
-    lost = asyncio.ensure_future(_until_lost(holding, state.duration_seconds))
+    lost = asyncio.ensure_future(_until_lost(holding))
     try:
         await asyncio.wait({ended, lost}, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
-            await _after_loss(order, process, ended, grace=state.duration_seconds / 3)
+            await _after_loss(order, process, ended, grace=holding.duration_seconds / 3)
         code = await ended
     finally:
         lost.cancel()
     return SIGNAL_EXIT_BASE - code if code < 0 else code
 
 
-async def _until_lost(holding: Holding, duration: float) -> None:
+async def _until_lost(holding: Holding) -> None:
     # Looking now and then is enough: a third of the duration is left when it is lost.
     while holding.valid:  # noqa: ASYNC110  a loss by the clock has no event
-        await asyncio.sleep(min(_LONGEST_LOOK_SECONDS, duration / 30))
+        await asyncio.sleep(min(_LONGEST_LOOK_SECONDS, holding.duration_seconds / 30))
 
 
 async def _after_loss(order: Order, process: asyncio.subprocess.Process, ended: asyncio.Future[int], grace: float) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from imagejob_cli.options import duration as duration_type
+from imagejob_cli.options import whole_seconds
 
 if TYPE_CHECKING:
     from nodelease import LeaseClient, LeaseState
@@ -94,30 +95,31 @@ Examples:
 @click.option("--slots", type=click.IntRange(min=0), required=True, metavar="N", help="How many may use it at once.")
 @click.option(
     "--duration",
-    type=duration_type,
+    type=whole_seconds,
     metavar="DURATION",
     default="30s",
     show_default=True,
     help="A holder that stands still for so long loses its slot.",
 )
 @click.option("--active/--inactive", default=True, help="Inactive: no slot is granted to anybody.  [default: active]")
-def define(limit: str, *, slots: int, duration: float, active: bool) -> None:
+def define(limit: str, *, slots: int, duration: int, active: bool) -> None:
     """Make LIMIT, or change it.
 
     More slots are granted at once. Fewer take nothing from those who hold. (`imagejob run` does the same with the NodeLimits of its files;
     on a cluster the operator does.)
     """
     with _client() as client:
-        client.define(limit, slots=slots, lease_duration_seconds=max(1, round(duration)), active=active)
+        client.define(limit, slots=slots, lease_duration_seconds=duration, active=active)
         _print_states(client, [limit])
 
 
 @lease.command(
+    short_help="Show who holds, and who waits.",
     epilog="""\b
 Examples:
   imagejob lease status
   imagejob lease status gpu --json | jq '.limits[0].waiting'
-"""
+""",
 )
 @click.argument("limit", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --watch one a second.")
@@ -138,11 +140,15 @@ def status(limit: str | None, *, as_json: bool, watch: bool) -> None:
 
 def _client() -> LeaseClient:
     from nodelease import LeaseClient
+
+    return LeaseClient.kubernetes() if _is_member() else LeaseClient.local("imagejob-lease")
+
+
+def _is_member() -> bool:
+    """Whether the limits are those of a cluster's node."""
     from nodelease.kubernetes.environment import is_member
 
-    if is_member(os.environ):
-        return LeaseClient.kubernetes()
-    return LeaseClient.local("imagejob-lease")
+    return is_member(os.environ)
 
 
 def _states(client: LeaseClient, names: list[str]) -> dict[str, LeaseState]:
@@ -157,7 +163,7 @@ def _print_states(client: LeaseClient, names: list[str], *, as_json: bool = Fals
     if as_json:
         print(json.dumps({"limits": [as_object(name, state) for name, state in states.items()]}), flush=True)
     else:
-        output_console().print(limit_table(states))
+        output_console().print(limit_table(states, member=_is_member()))
 
 
 def _watch(client: LeaseClient, limit: str | None) -> NoReturn:
@@ -168,5 +174,5 @@ def _watch(client: LeaseClient, limit: str | None) -> NoReturn:
 
     with Live(console=output_console(), auto_refresh=False) as live:
         while True:
-            live.update(limit_table(_states(client, [limit] if limit else client.limits())), refresh=True)
+            live.update(limit_table(_states(client, [limit] if limit else client.limits()), member=_is_member()), refresh=True)
             time.sleep(WATCH_SECONDS)

@@ -1,6 +1,7 @@
-"""The limits of this machine for people and for programs: pure rendering."""
+"""The limits of this machine, or of a pod's node, for people and for programs: pure rendering."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from rich import box
 from rich.console import RenderableType
@@ -10,11 +11,19 @@ from rich.text import Text
 from imagejob_cli.wording import printable
 from nodelease import Holder, LeaseState, Waiter
 
+_NONE_HERE: Final = "No limits on this machine. `imagejob run` makes those of its job; `imagejob lease define gpu --slots 1` makes one."
+_NONE_ON_NODE: Final = "No limits on this pod's node. A NodeLimit object makes one; `kubectl get nodelimits` lists them."
 
-def limit_table(states: Mapping[str, LeaseState]) -> RenderableType:
-    """Slots, holders and queue of each limit."""
+
+def limit_table(states: Mapping[str, LeaseState], *, member: bool = False) -> RenderableType:
+    """Slots, holders and queue of each limit.
+
+    Args:
+        states: The limits by name.
+        member: Whether they are those of a cluster's node.
+    """
     if not states:
-        return Text("No limits on this machine. `imagejob run` makes those of its job; `imagejob lease define gpu --slots 1` makes one.")
+        return Text(_NONE_ON_NODE if member else _NONE_HERE)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("LIMIT", no_wrap=True)
     for number in ("SLOTS", "HELD", "WAITING"):
@@ -23,7 +32,7 @@ def limit_table(states: Mapping[str, LeaseState]) -> RenderableType:
     table.add_column("QUEUE, NEXT FIRST", overflow="fold")
     for name, state in states.items():
         slots = f"{state.slots}" if state.active else f"{state.slots} (inactive)"
-        holders = "\n".join(map(_holder, state.holders))
+        holders = "\n".join(map(holder_words, state.holders))
         queue = "\n".join(map(_waiter, state.queue))
         table.add_row(printable(name), slots, str(state.held), str(len(state.queue)), holders, queue)
     return table
@@ -44,7 +53,8 @@ def as_object(name: str, state: LeaseState) -> dict[str, object]:
     }
 
 
-def _holder(holder: Holder) -> str:
+def holder_words(holder: Holder) -> str:
+    """`team-a/flowers-0-x7k2p (slot 0)`."""
     return f"{printable(holder.pod)} ({'slot' if len(holder.slots) == 1 else 'slots'} {','.join(map(str, holder.slots))})"
 
 

@@ -25,6 +25,18 @@ def duration(text: str) -> float:
         raise click.BadParameter(f"{error}, not {text!r}") from None
 
 
+def whole_seconds(text: str) -> int:
+    """Seconds of a duration that is a whole number of them, and at least one.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    seconds = duration(text)
+    if seconds < 1 or seconds % 1:
+        raise click.BadParameter(f"must be whole seconds, and at least one, such as 10s, not {text!r}")
+    return int(seconds)
+
+
 files_option = click.option(
     "-f",
     "--filename",

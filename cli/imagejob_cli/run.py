@@ -70,12 +70,12 @@ def run(
 
 
 def _requests(documents: Documents, jobs: list[ImageJob], output: str | None, parallelism: int | None) -> list[RunRequest]:
-    from imagejob_cli.selection import resolve_job
+    from imagejob_cli.selection import resolve_jobs
     from imagejob_runner.local.supervisor import RunRequest
 
     return [
-        RunRequest(job=job, pipeline=resolve_job(documents, job), limits=documents.limits, parallelism=parallelism, output_url=output)
-        for job in jobs
+        RunRequest(job=job, pipeline=pipeline, limits=documents.limits, parallelism=parallelism, output_url=output)
+        for job, pipeline in zip(jobs, resolve_jobs(documents, jobs), strict=True)
     ]
 
 

@@ -1,6 +1,5 @@
 """Which jobs of the given files are run, checked as a whole before the first one starts."""
 
-import difflib
 from collections.abc import Sequence
 
 import click
@@ -9,6 +8,7 @@ from imagejob_api.documents import Documents, Origin
 from imagejob_api.exceptions import InvalidFileError, Problem
 from imagejob_api.imagejob import ImageJob
 from imagejob_api.pipeline import ImagePipelineSpec
+from imagejob_api.wording import hint
 from imagejob_cli.wording import count
 
 
@@ -28,27 +28,25 @@ def select_jobs(documents: Documents, names: Sequence[str]) -> list[ImageJob]:
     return [job for job in documents.jobs if job in chosen]
 
 
-def resolve_job(documents: Documents, job: ImageJob) -> ImagePipelineSpec:
-    """The pipeline of a job, all of whose limits are defined in the files.
+def resolve_jobs(documents: Documents, jobs: Sequence[ImageJob]) -> list[ImagePipelineSpec]:
+    """The pipelines of jobs, all of whose limits are defined in the files.
 
     Raises:
-        InvalidFileError: The pipeline or a limit is missing.
+        InvalidFileError: Pipelines or limits are missing; names all that are.
     """
-    pipeline = documents.resolve(job)
-    origin = _pipeline_origin(documents, job)
-    problems = [
-        Problem(
-            file=origin.file,
-            document=origin.document,
-            line=origin.line,
-            message=str(missing),
-            fix=f"add a NodeLimit with metadata.name {missing.limit} to the file, or name its file with another -f",
-        )
-        for missing in documents.missing_limits(pipeline)
-    ]
+    pipelines: list[ImagePipelineSpec] = []
+    problems: list[Problem] = []
+    for job in jobs:
+        try:
+            pipeline = documents.resolve(job)
+        except InvalidFileError as error:
+            problems += error.problems
+        else:
+            pipelines.append(pipeline)
+            problems += _missing_limits(documents, job, pipeline)
     if problems:
-        raise InvalidFileError(problems)
-    return pipeline
+        raise InvalidFileError([*dict.fromkeys(problems)])  # jobs may share a pipeline
+    return pipelines
 
 
 def full_name(job: ImageJob) -> str:
@@ -63,13 +61,24 @@ def _named(jobs: Sequence[ImageJob], name: str) -> ImageJob:
     if found:
         raise click.UsageError(f"--job {name} is the name of {count(len(found), 'job')}: say {' or '.join(map(full_name, found))}.")
     known = [job.metadata.name for job in jobs]
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}."
-    raise click.UsageError(f"--job {name}: no ImageJob of that name is in the files; {hint}")
+    raise click.UsageError(f"--job {name}: no ImageJob of that name is in the files; {hint(name, known)}")
+
+
+def _missing_limits(documents: Documents, job: ImageJob, pipeline: ImagePipelineSpec) -> list[Problem]:
+    origin = _pipeline_origin(documents, job)
+    return [
+        Problem(
+            file=origin.file,
+            document=origin.document,
+            line=origin.line,
+            message=str(missing),
+            fix=f"add a NodeLimit with metadata.name {missing.limit} to the file, or name its file with another -f",
+        )
+        for missing in documents.missing_limits(pipeline)
+    ]
 
 
 def _pipeline_origin(documents: Documents, job: ImageJob) -> Origin:
-    namespace = job.metadata.namespace
-    inline = job.spec.pipeline_ref is None
-    name = job.metadata.name if inline or job.spec.pipeline_ref is None else job.spec.pipeline_ref.name
-    return documents.origins["ImageJob" if inline else "ImagePipeline", namespace, name]
+    reference = job.spec.pipeline_ref
+    kind, name = ("ImageJob", job.metadata.name) if reference is None else ("ImagePipeline", reference.name)
+    return documents.origins[kind, job.metadata.namespace, name]

@@ -12,7 +12,7 @@ from imagejob_cli.options import files_option
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imagejob_api.documents import Documents
+    from imagejob_api.documents import Documents, MissingPipeline
     from imagejob_api.imagejob import ImageJob, Source
     from imagejob_api.nodelimit import NodeLimit
     from imagejob_api.pipeline import ImagePipelineSpec
@@ -29,7 +29,8 @@ Examples:
 def validate(files: tuple[Path | Literal["-"], ...]) -> None:
     """Check files as `kubectl apply` would, and say what they hold.
 
-    Every mistake in every file is listed with its place and its fix. Nothing is run and nothing is fetched.
+    Every mistake in every file is listed with its place and its fix. What a job refers to and is not in the files is a note: the cluster
+    may have it. Nothing is run and nothing is fetched.
     """
     from imagejob_api.documents import load_documents
     from imagejob_cli.wording import printable
@@ -45,16 +46,30 @@ def _objects(documents: Documents) -> Iterator[str]:
         title = f"{origin}: {kind} {'/'.join(filter(None, (namespace, name)))}"
         if kind == "ImageJob":
             job = next(job for job in documents.jobs if (job.metadata.namespace, job.metadata.name) == (namespace, name))
-            yield f"{title}: {_job(documents, job)}"
-            yield from (f"{origin}: note: {missing}" for missing in documents.missing_limits(documents.resolve(job)))
+            pipeline = documents.pipeline_of(job)
+            yield f"{title}: {_job(job, pipeline)}"
+            yield from (f"{origin}: note: {missing}" for missing in _missing(documents, pipeline))
         elif kind == "ImagePipeline":
             yield f"{title}: {_steps(documents.pipelines[namespace, name].spec)}"
         else:
             yield f"{title}: {_slots(documents.limits[name])}"
 
 
-def _job(documents: Documents, job: ImageJob) -> str:
-    parts = [_source(job.spec.source), _steps(documents.resolve(job)), f"to {job.spec.output.url}"]
+def _missing(documents: Documents, pipeline: ImagePipelineSpec | MissingPipeline) -> Iterator[str]:
+    """What the cluster must have, since the files do not."""
+    from imagejob_api.documents import MissingPipeline
+
+    if isinstance(pipeline, MissingPipeline):
+        yield f"{pipeline}, so the cluster must have it{f'; {pipeline.hint}' if pipeline.hint else ''}"
+    else:
+        yield from map(str, documents.missing_limits(pipeline))
+
+
+def _job(job: ImageJob, pipeline: ImagePipelineSpec | MissingPipeline) -> str:
+    from imagejob_api.documents import MissingPipeline
+
+    steps = f"ImagePipeline {pipeline.name}" if isinstance(pipeline, MissingPipeline) else _steps(pipeline)
+    parts = [_source(job.spec.source), steps, f"to {job.spec.output.url}"]
     if job.spec.suspend:
         parts.append("suspended")
     if job.spec.cancel:

@@ -66,6 +66,22 @@ class MissingLimit:
         return f"step {self.step} takes the limit {self.limit}, and no NodeLimit of that name is in the files{hint}"
 
 
+@dataclass(frozen=True, slots=True)
+class MissingPipeline:
+    """An ImagePipeline that a job refers to and none of the documents defines."""
+
+    namespace: str
+    """Namespace of the job, and so of the pipeline."""
+    name: str
+    """Name of the pipeline."""
+    hint: str
+    """What may have been meant; empty if nothing comes to mind."""
+
+    def __str__(self) -> str:
+        """What is missing."""
+        return f"there is no ImagePipeline {self.name} in namespace {self.namespace} in the files"
+
+
 @dataclass(slots=True)
 class Documents:
     """The objects of some files."""
@@ -81,11 +97,10 @@ class Documents:
     origins: dict[Key, Origin] = field(default_factory=dict)
     """Where each object was read."""
 
-    def resolve(self, job: ImageJob) -> ImagePipelineSpec:
+    def pipeline_of(self, job: ImageJob) -> ImagePipelineSpec | MissingPipeline:
         """The pipeline of a job: its own, or the ImagePipeline that it refers to, in its namespace.
 
-        Raises:
-            InvalidFileError: No such ImagePipeline is in the files.
+        One that is not in the files is no mistake in itself: on a cluster it may be there already.
         """
         if job.spec.pipeline is not None:
             return job.spec.pipeline
@@ -96,25 +111,37 @@ class Documents:
         pipeline = self.pipelines.get((namespace, reference.name))
         if pipeline is not None:
             return pipeline.spec
-        origin = self.origins.get(("ImageJob", namespace, job.metadata.name), Origin("ImageJob", job.metadata.name, None))
+        return MissingPipeline(namespace, reference.name, self._reference_hint(namespace, reference.name))
+
+    def resolve(self, job: ImageJob) -> ImagePipelineSpec:
+        """The pipeline of a job, for whoever runs it with nothing but the files.
+
+        Raises:
+            InvalidFileError: It refers to an ImagePipeline that is not in the files.
+        """
+        found = self.pipeline_of(job)
+        if not isinstance(found, MissingPipeline):
+            return found
+        key = ("ImageJob", job.metadata.namespace, job.metadata.name)
+        origin = self.origins.get(key, Origin("ImageJob", job.metadata.name, None))
         raise InvalidFileError(
             [
                 Problem(
                     file=origin.file,
                     document=origin.document,
                     path="spec.pipelineRef.name",
-                    message=f"there is no ImagePipeline {reference.name} in namespace {namespace} in the files",
-                    fix=self._reference_fix(namespace, reference.name),
+                    message=str(found),
+                    fix=found.hint or "add the ImagePipeline to the file, or name its file with another -f",
                 ),
             ]
         )
 
-    def _reference_fix(self, namespace: str, name: str) -> str:
+    def _reference_hint(self, namespace: str, name: str) -> str:
         elsewhere = [other for other, known in self.pipelines if known == name]
         if elsewhere:
             return f"there is one in namespace {elsewhere[0]}; a reference stays in its own namespace, so give both the same"
         guess = nearest(name, (known for there, known in self.pipelines if there == namespace))
-        return f"did you mean {guess}?" if guess else "add the ImagePipeline to the file, or name its file with another -f"
+        return f"did you mean {guess}?" if guess else ""
 
     def missing_limits(self, pipeline: ImagePipelineSpec) -> list[MissingLimit]:
         """Limits that steps of `pipeline` take and the files do not define, in the order of the steps.
@@ -151,15 +178,11 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def read(self, path: Path | Literal["-"]) -> None:
-        if path != "-" and path.is_dir():
-            inside = sorted(each for each in path.iterdir() if each.suffix in _SUFFIXES)
-            if not inside:
-                self.problems.append(Problem(str(path), "this folder holds no .yaml, .yml or .json file", "name the file"))
-            for each in inside:
-                self.read(each)
-            return
         file = "standard input" if path == "-" else str(path)
         try:
+            if path != "-" and path.is_dir():
+                self._folder(path)
+                return
             data = sys.stdin.buffer.read() if path == "-" else path.read_bytes()
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -169,6 +192,16 @@ class _Reader:
             fix = "check the path" if isinstance(error, FileNotFoundError) else ""
             self.problems.append(Problem(file, f"cannot be read: {error.strerror or error}", fix))
             return
+        self._text(file, text)
+
+    def _folder(self, path: Path) -> None:
+        inside = sorted(each for each in path.iterdir() if each.suffix in _SUFFIXES)
+        if not inside:
+            self.problems.append(Problem(str(path), "this folder holds no .yaml, .yml or .json file", "name the file"))
+        for each in inside:
+            self.read(each)
+
+    def _text(self, file: str, text: str) -> None:
         seen = len(self.problems)
         read = 0
         try:

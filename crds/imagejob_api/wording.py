@@ -18,6 +18,7 @@ from imagejob_api.yamlfile import Document, Location
 
 MAX_SHOWN: Final = 60
 """Characters of a value that a message shows."""
+_SHOWN_NAMES: Final = 10
 
 _PATTERNS: Final = {
     NAME_PATTERN: ("must be lower-case letters, digits and dashes, beginning and ending with a letter or digit", ""),
@@ -86,6 +87,20 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
     plain = {_plain(known): known for known in words}
     found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=0.6)
     return plain[found[0]] if found else None
+
+
+def hint(word: str, words: Iterable[str]) -> str:
+    """What somebody who wrote `word` may have meant: the nearest of `words`, or else which there are."""
+    known = [*words]
+    guess = nearest(word, known)
+    return f"did you mean {guess}?" if guess else there_is(known)
+
+
+def there_is(words: Iterable[str]) -> str:
+    """`there is a, b`; the first ten of many."""
+    known = [*words]
+    shown = ", ".join(known[:_SHOWN_NAMES]) + (", …" if len(known) > _SHOWN_NAMES else "")
+    return f"there is {shown or 'none at all'}"
 
 
 def _plain(word: str) -> str:

@@ -71,6 +71,11 @@ class Holding:
         return self._renewed_at + self._duration * STOP_FRACTION
 
     @property
+    def duration_seconds(self) -> float:
+        """Lease duration of the limit: seconds without a renewal after which somebody else may be granted the slots."""
+        return self._duration
+
+    @property
     def contended(self) -> bool:
         """Whether somebody waits who could use these slots, or the limit shrank below them.
 

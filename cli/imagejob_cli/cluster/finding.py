@@ -1,12 +1,10 @@
 """One job by its name, or the name that may have been meant."""
 
-from imagejob_api.wording import nearest
+from imagejob_api.wording import hint
 from imagejob_cli.cluster.api import Api, Json
 from imagejob_cli.cluster.exceptions import ForbiddenError, NotFoundError
 from imagejob_cli.cluster.resources import IMAGE_JOB
 from imagejob_cli.wording import printable
-
-_SHOWN_NAMES = 10
 
 
 async def find_job(api: Api, namespace: str, name: str) -> Json:
@@ -30,8 +28,4 @@ async def no_such_job(api: Api, namespace: str | None, name: str) -> NotFoundErr
     except ForbiddenError:
         return NotFoundError(missing)
     known = sorted({str(found["metadata"]["name"]) for found in listing.items})
-    guess = nearest(name, known)
-    if guess is not None:
-        return NotFoundError(f"{missing}; did you mean {guess}?")
-    shown = ", ".join(known[:_SHOWN_NAMES]) + (", …" if len(known) > _SHOWN_NAMES else "")
-    return NotFoundError(f"{missing}; there is {shown or 'none at all'}")
+    return NotFoundError(f"{missing}; {printable(hint(name, known))}")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from imagejob_api.wording import nearest
+from imagejob_api.wording import hint, there_is
 from imagejob_cli.cluster.exceptions import AccessError
 from imagejob_cli.wording import printable
 
@@ -67,12 +67,10 @@ def choose_target(access: Access, environment: Mapping[str, str] = os.environ) -
     contexts = _contexts(contents)
     name = access.context or next((str(content["current-context"]) for content in contents if content.get("current-context")), "")
     if not name:
-        raise AccessError(f"the kubeconfig {_shown(files)} has no current context; choose one with --context: {_known(contexts)}")
+        there = printable(there_is(contexts))
+        raise AccessError(f"the kubeconfig {_shown(files)} has no current context; choose one with --context: {there}")
     if name not in contexts:
-        guess = nearest(name, contexts)
-        raise AccessError(
-            f"there is no context {printable(name)} in {_shown(files)}; {f'did you mean {guess}?' if guess else _known(contexts)}"
-        )
+        raise AccessError(f"there is no context {printable(name)} in {_shown(files)}; {printable(hint(name, contexts))}")
     return Target(files, name, access.namespace or str(contexts[name].get("namespace") or _DEFAULT_NAMESPACE))
 
 
@@ -82,8 +80,22 @@ def _files(chosen: str | None, environment: Mapping[str, str]) -> tuple[Path, ..
     elif listed := environment.get("KUBECONFIG"):
         named = [Path(part) for part in listed.split(os.pathsep) if part]
     else:
-        named = [Path(environment.get("HOME") or Path.home()) / _DEFAULT_FILE]
-    return tuple(file.expanduser() for file in named if file.expanduser().is_file())
+        named = [Path(environment.get("HOME") or "~") / _DEFAULT_FILE]
+    return tuple(file for file in map(_expanded, named) if _is_there(file))
+
+
+def _expanded(file: Path) -> Path:
+    try:
+        return file.expanduser()
+    except RuntimeError:  # nobody of that name has a home folder
+        return file
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError as error:
+        raise _unreadable(file, error) from None
 
 
 def _nothing_configured(chosen: str | None, environment: Mapping[str, str]) -> str:
@@ -98,12 +110,16 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text())
     except OSError as error:
-        raise AccessError(f"the kubeconfig {file} cannot be read: {error.strerror or error}") from None
+        raise _unreadable(file, error) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise AccessError(f"the kubeconfig {file} is not YAML: {error}") from None
     if not isinstance(content or {}, dict):
         raise AccessError(f"the kubeconfig {file} must be a mapping with clusters, contexts and users")
     return content or {}
+
+
+def _unreadable(file: Path, error: OSError) -> AccessError:
+    return AccessError(f"the kubeconfig {printable(str(file))} cannot be read: {error.strerror or error}")
 
 
 def _contexts(contents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -125,7 +141,3 @@ def _namespace_of_pod() -> str:
 
 def _shown(files: tuple[Path, ...]) -> str:
     return printable(", ".join(map(str, files)))
-
-
-def _known(contexts: dict[str, dict[str, Any]]) -> str:
-    return f"there is {printable(', '.join(contexts))}" if contexts else "there is none"

@@ -10,7 +10,7 @@ import click
 from imagejob_cli.cluster.options import cluster_options, operator_namespace_option
 
 if TYPE_CHECKING:
-    from imagejob_cli.cluster.api import Api
+    from imagejob_cli.cluster.api import Api, Json
     from imagejob_cli.cluster.kubeconfig import Access
     from imagejob_cli.cluster.limits_view import LimitView
 
@@ -32,7 +32,8 @@ Examples:
 def limits(access: Access, name: str | None, *, queue: bool, as_json: bool, operator_namespace: str | None) -> int:
     """Show the NodeLimits of a cluster: slots on each node, who holds them, who waits.
 
-    It is read from the Leases, which say it at once; nobody is asked. A right to list them is all it takes.
+    It is read from the Leases, which say it at once; nobody is asked. A right to list them is enough: without one to list NodeLimits, which
+    are in no namespace, those that no node has are left out.
     """
     from imagejob_cli.cluster.limits_view import limits_object, limits_table
     from imagejob_cli.cluster.session import on_cluster
@@ -51,8 +52,8 @@ def limits(access: Access, name: str | None, *, queue: bool, as_json: bool, oper
 
 
 async def _read(api: Api, name: str | None, operator_namespace: str | None) -> list[LimitView]:
-    from imagejob_api.wording import nearest
-    from imagejob_cli.cluster.exceptions import NotFoundError
+    from imagejob_api.wording import hint
+    from imagejob_cli.cluster.exceptions import ForbiddenError, NotFoundError
     from imagejob_cli.cluster.lease_namespace import LEASE_SELECTORS, find_leases
     from imagejob_cli.cluster.limits_view import limit_views
     from imagejob_cli.cluster.resources import LEASE, NODE_LIMIT
@@ -60,18 +61,26 @@ async def _read(api: Api, name: str | None, operator_namespace: str | None) -> l
     from imagejob_cli.consoles import message_console
     from imagejob_cli.wording import printable
 
-    node_limits = await api.list(NODE_LIMIT, None, {})
+    messages = message_console()
+    node_limits: list[Json] | None = None
+    forbidden: ForbiddenError | None = None
+    try:
+        node_limits = (await api.list(NODE_LIMIT, None, {})).items
+    except ForbiddenError as error:
+        forbidden = error
     place = await find_leases(api, operator_namespace)
     if place.note:
-        message_console().print(f"note: {place.note}", soft_wrap=True)
+        messages.print(f"note: {place.note}", soft_wrap=True)
     leases = await api.list(LEASE, place.namespace, LEASE_SELECTORS)
-    views = limit_views(node_limits.items, read_slots(leases.items))
+    views = limit_views(node_limits, read_slots(leases.items))
+    if forbidden is not None:
+        if not views:  # whether there are limits that no node has is all there is to say
+            raise forbidden
+        messages.print(f"note: only limits that a node has are shown: {forbidden.format_message()}", soft_wrap=True)
     if name is None:
         return views
     chosen = [view for view in views if view.name == name]
     if not chosen:
-        known = [view.name for view in views]
-        guess = nearest(name, known)
-        hint = f"did you mean {guess}?" if guess else f"there is {', '.join(map(printable, known)) or 'none at all'}"
-        raise NotFoundError(f"there is no NodeLimit {printable(name)}; {hint}")
+        missing = f"there is no NodeLimit {printable(name)}" if forbidden is None else f"no node has a limit {printable(name)}"
+        raise NotFoundError(f"{missing}; {printable(hint(name, [view.name for view in views]))}")
     return chosen

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from imagejob_cli.cluster.as_json import slots_object
 from imagejob_cli.cluster.slots import NodeSlots
+from imagejob_cli.limits import holder_words
 from imagejob_cli.wording import printable
-from nodelease import Holder, LeaseState, Waiter
+from nodelease import LeaseState, Waiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +21,25 @@ class LimitView:
     """A NodeLimit, and what there is of it on each node."""
 
     name: str
-    active: bool
-    """What its spec says."""
-    defined: bool
-    """Whether there is a NodeLimit; its Leases may outlive it for a moment."""
+    active: bool | None
+    """What its spec says; None if the user may not look."""
+    defined: bool | None
+    """Whether there is a NodeLimit, which its Leases may outlive for a moment; None if the user may not look."""
     nodes: tuple[NodeSlots, ...]
 
 
-def limit_views(node_limits: Sequence[Mapping[str, Any]], slots: Sequence[NodeSlots]) -> list[LimitView]:
-    """All limits by name."""
+def limit_views(node_limits: Sequence[Mapping[str, Any]] | None, slots: Sequence[NodeSlots]) -> list[LimitView]:
+    """All limits by name.
+
+    Args:
+        node_limits: The NodeLimits; None if the user may not look.
+        slots: What there is of them on each node.
+    """
+    nodes = {each.limit: tuple(other for other in slots if other.limit == each.limit) for each in slots}
+    if node_limits is None:
+        return [LimitView(name, None, None, there) for name, there in sorted(nodes.items())]
     active = {str(found["metadata"]["name"]): (found.get("spec") or {}).get("active") is not False for found in node_limits}
-    names = sorted(active.keys() | {each.limit for each in slots})
-    return [LimitView(name, active.get(name, True), name in active, tuple(each for each in slots if each.limit == name)) for name in names]
+    return [LimitView(name, active.get(name, True), name in active, nodes.get(name, ())) for name in sorted(active.keys() | nodes.keys())]
 
 
 def limits_table(limits: Sequence[LimitView], *, queue: bool) -> RenderableType:
@@ -79,18 +87,14 @@ def _rows(limit: LimitView) -> Iterator[list[str]]:
         if slots.state is None:
             yield [name, node, "?", "?", "?", f"the Lease cannot be read: {printable(slots.problem)}", ""]
             continue
-        yield [name, node, *_figures(limit, slots.state), "\n".join(map(_holder, slots.state.holders)), "\n".join(_queue(slots.state))]
+        yield [name, node, *_figures(limit, slots.state), "\n".join(map(holder_words, slots.state.holders)), "\n".join(_queue(slots.state))]
 
 
 def _figures(limit: LimitView, state: LeaseState) -> tuple[str, str, str]:
     note = "" if state.active else " (inactive)"
-    if not limit.defined:
+    if limit.defined is False:
         note = " (no NodeLimit)"
     return f"{state.slots}{note}", str(state.held), str(len(state.queue))
-
-
-def _holder(holder: Holder) -> str:
-    return f"{printable(holder.pod)} ({'slot' if len(holder.slots) == 1 else 'slots'} {','.join(map(str, holder.slots))})"
 
 
 def _queue(state: LeaseState) -> Iterator[str]:

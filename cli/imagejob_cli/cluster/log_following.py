@@ -8,10 +8,10 @@ from typing import Final
 from imagejob_api.pod import LABEL_JOB
 from imagejob_cli.cluster import words
 from imagejob_cli.cluster.api import Api
-from imagejob_cli.cluster.exceptions import ClusterError, ForbiddenError, UnauthorizedError
+from imagejob_cli.cluster.exceptions import ClusterError, ForbiddenError, UnauthorizedError, UnreachableError
 from imagejob_cli.cluster.follow import first_error
 from imagejob_cli.cluster.job import JobView
-from imagejob_cli.cluster.log_stream import log_lines
+from imagejob_cli.cluster.log_stream import followed_lines, log_lines
 from imagejob_cli.cluster.mirror import Mirror, Selection
 from imagejob_cli.cluster.pods import PodView, Wanted, wanted_pods
 from imagejob_cli.cluster.resources import IMAGE_JOB, POD
@@ -53,7 +53,7 @@ async def print_logs(api: Api, request: LogRequest) -> None:
             request.say(f"{pod.name} has no log: {pod.hindrance}")
             continue
         try:
-            async for line in log_lines(api, request.job.namespace, pod.name, follow=False, tail=request.tail):
+            async for line in log_lines(api, request.job.namespace, pod.name, tail=request.tail):
                 request.emit(pod.name, line)
         except (ForbiddenError, UnauthorizedError):
             raise
@@ -116,9 +116,17 @@ class _Following:
                 self._request.say(f"{pod.name} has not started: {pod.hindrance}")
 
     async def _stream(self, pod: PodView) -> None:
+        namespace, tail = self._request.job.namespace, self._request.tail
+
+        def say(text: str) -> None:
+            self._request.say(f"{pod.name}: {text}")
+
         async with self._room:
-            async for line in log_lines(self._api, self._request.job.namespace, pod.name, follow=True, tail=self._request.tail):
-                self._request.emit(pod.name, line)
+            try:
+                async for line in followed_lines(self._api, namespace, pod.name, tail=tail, say=say):
+                    self._request.emit(pod.name, line)
+            except UnreachableError as error:
+                say(f"the rest of its log cannot be read: {error.format_message()}")
 
     def _over(self) -> bool:
         """Whether no more pods come."""

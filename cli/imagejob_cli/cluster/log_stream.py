@@ -1,7 +1,8 @@
 """The log of one pod, line by line, without gaps or doubles when the connection breaks."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from imagejob_api.pod import RUNNER_CONTAINER
 from imagejob_cli.cluster.api import Api
@@ -10,45 +11,70 @@ from imagejob_cli.cluster.exceptions import NotFoundError, UnreachableError
 from imagejob_cli.cluster.pods import PodView
 from imagejob_cli.cluster.resources import POD
 
-_NANOSECOND_DIGITS = 9
+_NANOSECOND_DIGITS: Final = 9
+_WORTH_A_WORD: Final = 2
+"""So often in a row must it fail before anything is said: streams break now and then, and go on at once."""
+_LAST_ATTEMPTS: Final = 5
+"""So often in a row is the log of a pod asked for that has ended: its node may have gone, and the pod stayed."""
 
 
-async def log_lines(api: Api, namespace: str, pod: str, *, follow: bool, tail: int | None) -> AsyncIterator[str]:
-    """The lines of a pod's log, without line ends.
+async def log_lines(api: Api, namespace: str, pod: str, *, tail: int | None) -> AsyncIterator[str]:
+    """The lines of a pod's log that are there, without line ends.
 
     Args:
         api: The cluster.
         namespace: Of the pod.
         pod: Its name; its container has started.
-        follow: Go on until the container has ended.
-        tail: Only so many lines of those that are there already.
+        tail: Only the last so many.
 
     Raises:
-        ClusterError: The log cannot be read. Who follows it is spared what another attempt may mend.
+        ClusterError: The log cannot be read.
     """
-    query = {"container": RUNNER_CONTAINER, "timestamps": "true", **({"tailLines": str(tail)} if tail is not None else {})}
-    if not follow:
-        async for line in api.log(namespace, pod, query):
-            yield split_line(line)[1]
-        return
-    seen, backoff = Seen(), RETRY_FIRST_SECONDS
+    async for line in api.log(namespace, pod, _query(tail)):
+        yield split_line(line)[1]
+
+
+async def followed_lines(api: Api, namespace: str, pod: str, *, tail: int | None, say: Callable[[str], None]) -> AsyncIterator[str]:
+    """The lines of a pod's log until its container has ended, without line ends. What another attempt may mend is mended.
+
+    Args:
+        api: The cluster.
+        namespace: Of the pod.
+        pod: Its name; its container has started.
+        tail: Only so many lines of those that are there already.
+        say: Called with words when nobody answers.
+
+    Raises:
+        ClusterError: The log cannot be read.
+        UnreachableError: Nobody answers for the rest of the log of a pod that has ended.
+    """
+    query = _query(tail)
+    seen, backoff, failures = Seen(), RETRY_FIRST_SECONDS, 0
     while True:
         try:
             async for line in api.log(namespace, pod, {**query, "follow": "true"}):
                 time, text = split_line(line)
                 if seen.is_new(time):
                     yield text
-                    backoff = RETRY_FIRST_SECONDS
+                    backoff, failures = RETRY_FIRST_SECONDS, 0
             if await _has_ended(api, namespace, pod):
                 return
         except NotFoundError:
             return
-        except UnreachableError:
-            pass
+        except UnreachableError as error:
+            failures += 1
+            if failures == _WORTH_A_WORD:
+                say(f"{error.format_message()}. Trying again.")
+            if failures >= _LAST_ATTEMPTS and await _has_ended(api, namespace, pod):
+                raise
         await asyncio.sleep(backoff)
         backoff = min(RETRY_LAST_SECONDS, 2 * backoff)
         if since := seen.resume():  # the kubelet counts whole seconds, so some lines come again
-            query = {"container": RUNNER_CONTAINER, "timestamps": "true", "sinceTime": since}
+            query = {**_query(None), "sinceTime": since}
+
+
+def _query(tail: int | None) -> dict[str, str]:
+    return {"container": RUNNER_CONTAINER, "timestamps": "true", **({"tailLines": str(tail)} if tail is not None else {})}
 
 
 class Seen:
@@ -80,7 +106,13 @@ class Seen:
 
 
 async def _has_ended(api: Api, namespace: str, pod: str) -> bool:
-    return PodView.of(await api.get(POD, namespace, pod)).ended
+    """Whether nothing more comes of it; False if nobody can say that now."""
+    try:
+        return PodView.of(await api.get(POD, namespace, pod)).ended
+    except NotFoundError:
+        return True
+    except UnreachableError:
+        return False
 
 
 def split_line(line: bytes) -> tuple[str, str]:

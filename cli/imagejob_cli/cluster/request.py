@@ -132,12 +132,13 @@ def _forbidden(request: Request, message: str) -> ForbiddenError:
 
 
 def _remedy(request: Request) -> str:
-    """Whom to ask for what: the chart's roles where one of them would do."""
+    """Whom to ask for what: the chart's roles where one of them would do, bound where it would."""
+    wide = not request.resource.namespaced or request.namespace is None
     if request.resource == LEASE:
-        return "Ask for the role imagejob-lease-viewer there."
+        return f"Ask for the role imagejob-lease-viewer{', bound cluster-wide' if wide else ' there'}."
     if request.resource.group != GROUP or (request.resource == NODE_LIMIT and request.verb == "patch"):
         return "Ask whoever runs the cluster for it."
-    return f"Ask for the role imagejob-{'editor' if request.verb == 'patch' else 'viewer'}."
+    return f"Ask for the role imagejob-{'editor' if request.verb == 'patch' else 'viewer'}{', bound cluster-wide' if wide else ''}."
 
 
 def _where(request: Request) -> str:

@@ -13,7 +13,7 @@ from imagejob_cli.cluster import words
 from imagejob_cli.cluster.as_json import snapshot_object
 from imagejob_cli.cluster.board import Snapshot
 from imagejob_cli.cluster.job import JobView
-from imagejob_cli.cluster.view import SnapshotView, job_lines, job_title, slots_lines
+from imagejob_cli.cluster.view import NO_JOBS, SnapshotView, job_lines, job_title, slots_lines
 
 _LINE_SECONDS: Final = 5.0
 """Of one job lines with new figures alone come at most this often."""
@@ -84,6 +84,7 @@ class PlainScreen:
         self._console, self._full_names, self._clock = console, full_names, clock
         self._shown: dict[str, tuple[object, ...]] = {}
         self._next: dict[str, float] = {}
+        self._said: set[str] = set()
 
     def __enter__(self) -> Self:
         """Does nothing."""
@@ -97,6 +98,10 @@ class PlainScreen:
         for job in snapshot.jobs:
             if self._is_news(job, snapshot):
                 self._print(plain_line(job, snapshot, full_names=self._full_names))
+        if not snapshot.jobs:
+            self._print_once(NO_JOBS)
+        if snapshot.slots_note:
+            self._print_once(f"slots: {snapshot.slots_note}")
 
     def note(self, text: str) -> None:
         """Prints it."""
@@ -110,6 +115,11 @@ class PlainScreen:
             return False
         self._shown[job.full_name], self._next[job.full_name] = news, moment + _LINE_SECONDS
         return True
+
+    def _print_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._print(line)
 
     def _print(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
@@ -127,6 +137,7 @@ class JsonScreen:
     def __init__(self, messages: Console) -> None:
         self._messages = messages
         self._last = ""
+        self._slots_note = ""
 
     def __enter__(self) -> Self:
         """Does nothing."""
@@ -136,7 +147,10 @@ class JsonScreen:
         """Does nothing."""
 
     def draw(self, snapshot: Snapshot) -> None:
-        """Prints it if it differs from what was printed last."""
+        """Prints it if it differs from what was printed last; why the slots are not all there is goes elsewhere, once."""
+        if snapshot.slots_note != self._slots_note:
+            self._slots_note = snapshot.slots_note
+            self.note(f"note: {snapshot.slots_note}")
         line = json.dumps(snapshot_object(snapshot))
         if line != self._last:
             print(line, flush=True)
@@ -164,7 +178,7 @@ def print_snapshot(console: Console, snapshot: Snapshot, *, full_names: bool) ->
     for job in snapshot.jobs:
         console.print(plain_line(job, snapshot, full_names=full_names), soft_wrap=True)
     if not snapshot.jobs:
-        console.print("No ImageJobs.")
+        console.print(NO_JOBS)
     for title, text in slots_lines(snapshot):
         console.print(f"{title}: {text}" if title else text, soft_wrap=True)
 

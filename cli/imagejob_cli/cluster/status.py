@@ -86,6 +86,8 @@ async def _show_once(api: Api, scope: Scope, operator_namespace: str | None, *, 
     snapshot = board.snapshot()
     if as_json:
         print(json.dumps(snapshot_object(snapshot)))
+        if snapshot.slots_note:
+            message_console().print(f"note: {snapshot.slots_note}", soft_wrap=True)
     else:
         print_snapshot(output_console(), snapshot, full_names=scope.namespace is None)
     return ExitCode.SUCCEEDED

@@ -19,49 +19,71 @@ class Outcome:
     manifest: Manifest
     """The object."""
     words: str
-    """`created`, `configured`, `unchanged`, or why it was left as it is."""
+    """`created`, `configured`, `unchanged`, or what happened instead."""
     notes: tuple[str, ...] = ()
     """What the user should know besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What came of trying an object."""
+
+    before: Json | None
+    """The object as it is; None if it is not there, or may not be read."""
+    hidden: bool
+    """Whether it may not be read."""
+    refusal: ForbiddenError | None = None
+    """Why it may not be applied, if others may be made without it."""
 
 
 async def submit(api: Api, objects: Sequence[Manifest]) -> list[Outcome]:
     """Tries all objects, and makes them when none is refused.
 
-    A NodeLimit that is there, and that the user may not change, is left as it is: it is the platform's, and the file beside the job tells
-    what it was written for.
+    A NodeLimit that the user may not change is left to the platform, whose it is, unless it is known to be missing: the document beside
+    the job tells what the job was written for.
 
     Raises:
         ClusterError: An object is refused; nothing was made.
     """
-    before = [await _current(api, found) for found in objects]
-    allowed = [await _try(api, found, current) for found, current in zip(objects, before, strict=True)]
+    trials = [await _try(api, found) for found in objects]
+    refusals = [trial.refusal for trial in trials if trial.refusal is not None]
+    if refusals and len(refusals) == len(trials):
+        raise refusals[0]
     outcomes = []
-    for found, current, may in zip(objects, before, allowed, strict=True):
-        if not may:
-            outcomes.append(Outcome(found, "left as it is: it is there, and you may not change it"))
+    for found, trial in zip(objects, trials, strict=True):
+        if trial.refusal is not None:
+            outcomes.append(_left(found, hidden=trial.hidden))
             continue
         applied = await api.apply(found.resource, found.namespace, found.body)
-        notes = (*map(printable, applied.warnings), *_notes(found, current))
-        outcomes.append(Outcome(found, "created" if applied.created else _changed(current, applied.object), notes))
+        notes = (*map(printable, applied.warnings), *_notes(found, trial.before))
+        outcomes.append(Outcome(found, "created" if applied.created else _changed(trial.before, applied.object), notes))
     return outcomes
 
 
-async def _current(api: Api, found: Manifest) -> Json | None:
+async def _try(api: Api, found: Manifest) -> _Trial:
+    before: Json | None = None
+    hidden = False
     try:
-        return await api.get(found.resource, found.namespace, found.name)
-    except (NotFoundError, ForbiddenError):
-        return None
-
-
-async def _try(api: Api, found: Manifest, current: Json | None) -> bool:
-    """Whether the object may be applied."""
+        before = await api.get(found.resource, found.namespace, found.name)
+    except NotFoundError:
+        pass
+    except ForbiddenError:
+        hidden = True
     try:
         await api.apply(found.resource, found.namespace, found.body, dry_run=True)
-    except ForbiddenError:
-        if found.resource == NODE_LIMIT and current is not None:
-            return False
-        raise
-    return True
+    except ForbiddenError as error:
+        if found.resource != NODE_LIMIT or (before is None and not hidden):
+            raise
+        return _Trial(before, hidden, error)
+    return _Trial(before, hidden)
+
+
+def _left(found: Manifest, *, hidden: bool) -> Outcome:
+    if not hidden:
+        return Outcome(found, "left as it is: it is there, and you may not change it")
+    rights = f"{found.title} is left out: NodeLimits are for the whole cluster, and you may neither read nor change them"
+    note = f"{rights}. If there is none of that name the job waits for it; whoever runs the cluster may make it."
+    return Outcome(found, "left out", (note,))
 
 
 def _changed(before: Json | None, after: Json) -> str:

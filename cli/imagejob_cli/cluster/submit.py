@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from imagejob_cli.cluster.options import cluster_options
+from imagejob_cli.cluster.options import cluster_options, operator_namespace_option
 from imagejob_cli.options import duration, files_option
 
 if TYPE_CHECKING:
@@ -37,8 +37,11 @@ With --wait the exit code is the job's (the worst of several):
 @files_option
 @click.option("--wait", is_flag=True, help="Follow the jobs until they are finished, as `status -w` does.")
 @click.option("--timeout", type=duration, metavar="DURATION", help="With --wait: look away after so long, as in 30m; the job goes on.")
+@operator_namespace_option
 @cluster_options
-def submit(access: Access, files: tuple[Path | Literal["-"], ...], *, wait: bool, timeout: float | None) -> int:
+def submit(
+    access: Access, files: tuple[Path | Literal["-"], ...], *, wait: bool, timeout: float | None, operator_namespace: str | None
+) -> int:
     """Check files, and make what they hold in a cluster: ImageJobs, ImagePipelines and NodeLimits.
 
     Mistakes are told as `imagejob validate` tells them. If one object is refused, none is made. What is there already gets the values of
@@ -51,7 +54,11 @@ def submit(access: Access, files: tuple[Path | Literal["-"], ...], *, wait: bool
 
     if timeout is not None and not wait:
         raise click.UsageError("--timeout is for --wait.")
+    if operator_namespace is not None and not wait:
+        raise click.UsageError("--operator-namespace is for --wait.")
     documents = load_documents(files)
+    if not documents.origins:
+        raise click.UsageError("the files hold nothing of imagejob's. Name the file with the ImageJob with another -f.")
     names = tuple(job.metadata.name for job in documents.jobs)
     detached: list[Access] = []
 
@@ -63,7 +70,8 @@ def submit(access: Access, files: tuple[Path | Literal["-"], ...], *, wait: bool
 
         there = replace(access, namespace=namespace)  # a file may say another than the options
         detached.append(there)
-        return await watch_jobs(api, Scope(namespace, names), Watching(access=there, timeout=timeout))
+        how = Watching(access=there, operator_namespace=operator_namespace, timeout=timeout)
+        return await watch_jobs(api, Scope(namespace, names), how)
 
     def interrupted() -> None:
         for there in detached:

@@ -14,6 +14,7 @@ from imagejob_cli.cluster.job import JobView
 from imagejob_cli.cluster.slots import NodeSlots, Share, share_of, slots_words
 from imagejob_cli.wording import printable
 
+NO_JOBS: Final = "No ImageJobs."
 _NARROW_COLUMNS: Final = 60
 """Below this the name of a job has a line of its own."""
 _SHOWN_NODES: Final = 20
@@ -35,7 +36,7 @@ class SnapshotView:
         """See rich."""
         snapshot = self._snapshot
         if not snapshot.jobs:
-            yield Text("No ImageJobs.")
+            yield Text(NO_JOBS)
         for job in snapshot.jobs:
             yield from self._job(job, options.max_width)
         lines = [*slots_lines(snapshot)]

@@ -67,6 +67,27 @@ def test_without_any(plugin: Plugin, limits: Callable[[Json], str], cluster: Con
     assert "No NodeLimits in this cluster" in plugin("limits").expect(0).out
 
 
+def test_a_right_to_the_leases_alone_is_enough(
+    plugin: Plugin, limits: Callable[[Json], str], cluster: ControlPlane, namespace: str
+) -> None:
+    limits(node_limit("licence", slots=1))
+    cluster.kubectl("create", "role", "-n", namespace, "viewer", "--verb=get,list,watch", "--resource=leases.coordination.k8s.io")
+    cluster.kubectl("create", "rolebinding", "-n", namespace, "viewer", "--role=viewer", "--user=lea")
+    command, lea = ("limits", "--operator-namespace", namespace), cluster.kubeconfig_for("lea")
+    refusal = "lea may not list nodelimits.imagejob.dev (they are in no namespace). Ask for the role imagejob-viewer, bound cluster-wide."
+    assert plugin(*command, kubeconfig=lea).expect(3).err == f"Error: {refusal}\n"
+    held = lease("gpu", "worker-1", holders=("a/x",))
+    held["metadata"]["namespace"] = namespace
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(held))
+    said = plugin(*command, kubeconfig=lea).expect(0)
+    assert words(said.out) == ["LIMIT NODE SLOTS HELD WAITING HOLDERS", "gpu worker-1 2 1 0 a/x (slot 0)"]
+    assert said.err == f"note: only limits that a node has are shown: {refusal}\n"
+    (gpu,) = json.loads(plugin(*command, "--json", kubeconfig=lea).expect(0).out)["limits"]
+    assert (gpu["active"], gpu["defined"], gpu["nodes"][0]["held"]) == (None, None, 1)
+    assert "no node has a limit gpus; did you mean gpu?" in plugin(*command, "gpus", kubeconfig=lea).expect(2).err
+    cluster.kubectl("delete", "lease", "-n", namespace, "--all")  # other tests count the namespaces that have Leases
+
+
 def test_leases_of_somebody_else_are_not_believed(
     plugin: Plugin, limits: Callable[[Json], str], leases: Callable[[Json], str], cluster: ControlPlane, namespace: str
 ) -> None:

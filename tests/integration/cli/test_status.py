@@ -161,6 +161,11 @@ def test_a_right_to_the_jobs_alone_is_enough(cluster: ControlPlane, plugin: Plug
     jobs.run()
     cluster.kubectl("create", "role", "-n", namespace, "viewer", "--verb=get,list,watch", "--resource=imagejobs.imagejob.dev")
     cluster.kubectl("create", "rolebinding", "-n", namespace, "viewer", "--role=viewer", "--user=ada")
-    said = plugin("status", "demo", kubeconfig=cluster.kubeconfig_for("ada")).expect(0).out
+    note = "slots are not shown: ada may not list leases.coordination.k8s.io in namespace imagejob-system."
+    ada = cluster.kubeconfig_for("ada")
+    said = plugin("status", "demo", kubeconfig=ada).expect(0).out
     assert "demo: 812/1,000" in said
-    assert "slots are not shown: ada may not list leases.coordination.k8s.io in namespace imagejob-system." in said
+    assert note in said
+    machine = plugin("status", "demo", "--json", kubeconfig=ada).expect(0)
+    assert json.loads(machine.out)["slots"] == []
+    assert machine.err.startswith(f"note: {note}")

@@ -144,15 +144,27 @@ def test_a_limit_of_the_platform_is_left_as_it_is(plugin: Plugin, cluster: Contr
     cluster.kubectl("create", "role", "-n", namespace, "editor", *editor)
     cluster.kubectl("create", "rolebinding", "-n", namespace, "editor", "--role=editor", "--user=eve")
     eve = cluster.kubeconfig_for("eve")
-    refused = plugin("submit", "-f", "-", stdin=files, kubeconfig=eve).expect(3)
-    assert "eve may not patch nodelimits.imagejob.dev (they are in no namespace). Ask whoever runs the cluster for it." in refused.err
-    assert refused.out == ""
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(node_limit(slots=2)))
+    refusal = "eve may not patch nodelimits.imagejob.dev (they are in no namespace). Ask whoever runs the cluster for it."
+    blind = plugin("submit", "-f", "-", stdin=files, kubeconfig=eve).expect(0)
+    assert blind.out.splitlines() == ["NodeLimit gpu left out", f"ImageJob {namespace}/demo created"]
+    assert blind.err == (
+        "note: NodeLimit gpu is left out: NodeLimits are for the whole cluster, and you may neither read nor change them. "
+        "If there is none of that name the job waits for it; whoever runs the cluster may make it.\n"
+    )
+    assert refusal in plugin("submit", "-f", "-", stdin=documents(node_limit()), kubeconfig=eve).expect(3).err
+    cluster.kubectl("delete", "imagejob", "-n", namespace, "demo")
     cluster.kubectl("create", "clusterrole", f"{namespace}-limits", "--verb=get,list", "--resource=nodelimits.imagejob.dev")
     cluster.kubectl("create", "clusterrolebinding", f"{namespace}-limits", f"--clusterrole={namespace}-limits", "--user=eve")
+    refused = plugin("submit", "-f", "-", stdin=files, kubeconfig=eve).expect(3)
+    assert refusal in refused.err
+    assert refused.out == ""
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(node_limit(slots=2)))
     made = plugin("submit", "-f", "-", stdin=files, kubeconfig=eve).expect(0)
     assert made.out.splitlines() == [
         "NodeLimit gpu left as it is: it is there, and you may not change it",
         f"ImageJob {namespace}/demo created",
     ]
     assert cluster.kubectl("get", "nodelimit", "gpu", "-o", "jsonpath={.spec.slots}") == "2"
+    waiting = ("--wait", "--timeout", "200ms", "--operator-namespace", "platform")
+    waited = plugin("submit", "-f", "-", *waiting, stdin=files, kubeconfig=eve).expect(124)
+    assert "slots: slots are not shown: eve may not list leases.coordination.k8s.io in namespace platform." in waited.out

@@ -22,6 +22,12 @@ def test_preformatted_help_fits_100_columns(imagejob: Imagejob, command: list[st
     assert max(map(len, imagejob(*command, "--help").stdout.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("group", [[], ["lease"]], ids=" ".join)
+def test_no_command_is_described_in_half_a_sentence(imagejob: Imagejob, group: list[str]) -> None:
+    commands = imagejob(*group, "--help").stdout.partition("Options:")[2]
+    assert not [line for line in commands.splitlines() if line.endswith("...")]
+
+
 def test_help_imports_nothing_heavy() -> None:
     heavy = ["torch", "PIL", "numpy", "pyarrow", "aiohttp", "obstore", "pydantic", "rich", "nodelease"]
     script = (

@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
 
-from nodelease import LeaseClient
+from nodelease import LeaseClient, StoreUnavailableError
 from tests.unit.cli.builders import Imagejob
 
 PATIENCE_SECONDS = 30.0
@@ -76,6 +77,18 @@ class TestDefineAndStatus:
         assert result.stdout.startswith("No limits on this machine.")
         assert json.loads(imagejob("lease", "status", "--json").stdout) == {"limits": []}
 
+    def test_status_of_nothing_in_a_pod(self, imagejob: Imagejob, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG002  sets the store
+        monkeypatch.setattr(LeaseClient, "kubernetes", lambda: LeaseClient.local("team/pod"))
+        said = imagejob("lease", "status", env={"IMAGEJOB_LEASE_NAMESPACE": "imagejob-system", "IMAGEJOB_NODE_NAME": "worker-1"}).stdout
+        assert said == "No limits on this pod's node. A NodeLimit object makes one; `kubectl get nodelimits` lists them.\n"
+
+    @pytest.mark.parametrize("duration", ["500ms", "1500ms", "0s"])
+    def test_a_duration_that_is_no_whole_second(self, imagejob: Imagejob, client: LeaseClient, duration: str) -> None:
+        result = imagejob("lease", "define", "gpu", "--slots", "1", "--duration", duration)
+        assert result.exit_code == 2
+        assert f"must be whole seconds, and at least one, such as 10s, not '{duration}'" in result.stderr
+        assert client.limits() == []
+
     def test_status_of_a_limit_that_is_not_there(self, imagejob: Imagejob, runtime: Path) -> None:  # noqa: ARG002  sets the store
         result = imagejob("lease", "status", "gpu")
         assert result.exit_code == 2
@@ -121,6 +134,19 @@ class TestExec:
         assert (code, out, err) == (7, "gpu 0,1 1\n", "")
         assert client.status("gpu").held == 0
 
+    def test_the_store_is_not_asked_again_once_the_slot_is_held(
+        self, imagejob: Imagejob, client: LeaseClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever waited for hours does not lose the turn to a store that cannot be reached just then."""
+        client.define("gpu", slots=1)
+
+        def away(*_: object) -> NoReturn:
+            raise StoreUnavailableError("nobody answers")
+
+        for question in ("status", "limits"):
+            monkeypatch.setattr(LeaseClient, question, away)
+        assert imagejob("lease", "exec", "gpu", "--", "sh", "-c", "exit 7").exit_code == 7
+
     def test_it_waits_and_says_so(self, client: LeaseClient, execute: Exec) -> None:
         client.define("gpu", slots=1)
         holding = client.acquire_blocking("gpu")
@@ -156,6 +182,10 @@ class TestExec:
     def test_a_file_that_cannot_be_executed(self, execute: Exec, tmp_path: Path) -> None:
         (tmp_path / "script").write_text("#!/bin/sh\n")
         assert ended(execute("gpu", "--", "./script", cwd=tmp_path)) == (126, "", "imagejob: ./script: cannot be executed\n")
+
+    def test_a_path_that_cannot_be_looked_at(self, execute: Exec) -> None:
+        path = "/" + 300 * "x"
+        assert ended(execute("gpu", "--", path)) == (126, "", f"imagejob: {path}: File name too long\n")
 
     def test_a_script_without_its_interpreter(self, client: LeaseClient, execute: Exec, tmp_path: Path) -> None:
         client.define("gpu", slots=1)

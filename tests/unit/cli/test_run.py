@@ -64,11 +64,24 @@ def test_a_pipeline_that_is_not_there(imagejob: Imagejob, write: Write) -> None:
     assert "spec.pipelineRef.name: there is no ImagePipeline solver in namespace default in the files" in result.stderr
 
 
+def test_all_that_is_missing_is_told_at_once(imagejob: Imagejob, write: Write) -> None:
+    step = {"name": "solve", "call": {"function": "a:b"}, "limits": [{"name": "licence"}]}
+    jobs = [job(name, pipelineRef={"name": pipeline}) for name, pipeline in zip("abcd", ("solver", "solver", "sorter", "x"), strict=True)]
+    for each in jobs:
+        del each["spec"]["pipeline"]
+    result = imagejob("run", "-f", write(document("ImagePipeline", "solver", {"steps": [step]}), *jobs))
+    assert result.exit_code == 2
+    assert result.stderr.count("step solve takes the limit licence") == 1
+    assert "there is no ImagePipeline sorter in namespace default in the files\n  fix: did you mean solver?" in result.stderr
+    assert "there is no ImagePipeline x in namespace default in the files\n  fix: add the ImagePipeline to the file" in result.stderr
+    assert result.stderr.endswith("3 problems\n")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("flower", "--job flower: no ImageJob of that name is in the files; did you mean flowers?"),
-        ("zebras", "--job zebras: no ImageJob of that name is in the files; there is flowers, trees."),
+        ("zebras", "--job zebras: no ImageJob of that name is in the files; there is flowers, trees"),
     ],
 )
 def test_a_job_that_is_not_there(imagejob: Imagejob, write: Write, name: str, message: str) -> None:

@@ -1,3 +1,10 @@
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
 from tests.unit.cli.builders import Imagejob, Write, document, job, limit
 
 
@@ -39,13 +46,42 @@ def test_every_mistake_is_listed(imagejob: Imagejob, write: Write) -> None:
     assert result.stderr.endswith("2 problems\n")
 
 
-def test_a_pipeline_that_is_not_there(imagejob: Imagejob, write: Write) -> None:
-    flowers = job()
+def test_a_pipeline_that_is_not_there_may_be_in_the_cluster(imagejob: Imagejob, write: Write) -> None:
+    flowers, trees = job(), job("trees", limit="gpu")
     flowers["spec"].pop("pipeline")
     flowers["spec"]["pipelineRef"] = {"name": "solver"}
-    result = imagejob("validate", "-f", write(flowers))
+    near = document("ImagePipeline", "solve", {"steps": [{"name": "a", "call": {"function": "a:b"}}]})
+    result = imagejob("validate", "-f", write(flowers, trees))
+    assert result.exit_code == 0
+    lines = [line.partition(": ")[2] for line in result.stdout.splitlines()]
+    note = "note: there is no ImagePipeline solver in namespace default in the files, so the cluster must have it"
+    assert lines == [
+        "ImageJob default/flowers: 1 image, ImagePipeline solver, to /out",
+        note,
+        "ImageJob default/trees: 1 image, classify (takes gpu), to /out",
+        "note: step classify takes the limit gpu, and no NodeLimit of that name is in the files",
+    ]
+    assert f"{note}; did you mean solve?\n" in imagejob("validate", "-f", write(flowers, near)).stdout
+
+
+def test_a_path_that_cannot_be_looked_at(imagejob: Imagejob, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 300)
+    result = imagejob("validate", "-f", long, "-f", tmp_path / "none.yaml")
     assert result.exit_code == 2
-    assert "there is no ImagePipeline solver" in result.stderr
+    assert result.stderr == (
+        f"Error: {long}\n  cannot be read: File name too long\n"
+        f"{tmp_path}/none.yaml\n  cannot be read: No such file or directory\n  fix: check the path\n2 problems\n"
+    )
+
+
+def test_a_folder_that_may_not_be_read(imagejob: Imagejob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> Iterator[Path]:  # root, as whom tests may run, may read every folder
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", refuse)
+        result = imagejob("validate", "-f", tmp_path)
+    assert (result.exit_code, result.stderr) == (2, f"Error: {tmp_path}\n  cannot be read: Permission denied\n")
 
 
 def test_one_image(imagejob: Imagejob, write: Write) -> None:

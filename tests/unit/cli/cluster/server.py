@@ -35,8 +35,8 @@ class Server:
     """resourceVersion of each watch."""
     token: str = _GOOD
     """The only one that is accepted."""
-    log: list[list[str]] = field(default_factory=list)
-    """Lines of each reading of a log."""
+    log: list[list[str] | int] = field(default_factory=list)
+    """Lines of each reading of a log, or the HTTP code that it fails with."""
     log_queries: list[dict[str, str]] = field(default_factory=list)
     url: str = ""
 
@@ -92,7 +92,10 @@ class Server:
             return _status(self.failures.pop(0), "not now")
         if request.path.endswith("/log"):
             self.log_queries.append(dict(request.query))
-            return web.Response(text="".join(line + "\n" for line in self.log.pop(0)))
+            found = self.log.pop(0)
+            if isinstance(found, int):
+                return _status(found, "the node is away")
+            return web.Response(text="".join(line + "\n" for line in found))
         if "watch" in request.query:
             return await self._watch(request)
         self.asked["list"] += 1

@@ -82,13 +82,16 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
         (["status", "--timeout", "3s"], "--timeout is for -w."),
         (["submit"], "Missing option '-f' / '--filename'."),
         (["submit", "-f", "x", "--timeout", "3s"], "--timeout is for --wait."),
+        (["submit", "-f", "x", "--operator-namespace", "y"], "--operator-namespace is for --wait."),
+        (["submit", "-f", "-"], "the files hold nothing of imagejob's. Name the file with the ImageJob with another -f."),
         (["cancel"], "Missing argument 'JOB...'"),
         (["verify"], "Missing argument 'JOB'"),
         (["logs", "demo", "--part", "x"], "'x' is not one of"),
     ],
 )
 def test_wrong_usage_is_2_and_says_what(arguments: list[str], message: str) -> None:
-    result = CliRunner().invoke(plugin, arguments, prog_name=PLUGIN)
+    config = "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}"
+    result = CliRunner().invoke(plugin, arguments, input=config, prog_name=PLUGIN)
     assert result.exit_code == 2
     assert message in result.stderr
 

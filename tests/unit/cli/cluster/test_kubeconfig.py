@@ -1,6 +1,7 @@
 import os
+import pwd
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -56,6 +57,9 @@ def test_in_a_pod_its_service_account(tmp_path: Path) -> None:
         (Access(), {"KUBECONFIG": "/none"}, r"none of the files in KUBECONFIG \(/none\) is there"),
         (Access(), {"HOME": "/none"}, "there is no ~/.kube/config"),
         (Access(kubeconfig="/none"), {}, "there is no kubeconfig /none"),
+        (Access(kubeconfig="~nobodyknown/x"), {}, "there is no kubeconfig ~nobodyknown/x"),
+        (Access(), {"KUBECONFIG": "~nobodyknown/x"}, r"none of the files in KUBECONFIG \(~nobodyknown/x\) is there"),
+        (Access(kubeconfig="/" + 300 * "x"), {}, "the kubeconfig /x+ cannot be read: File name too long"),
         (Access(context="x"), {"HOME": "/none", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "no cluster is configured"),
     ],
 )
@@ -63,6 +67,16 @@ def test_nothing_to_go_by(access: Access, environment: dict[str, str], message: 
     with pytest.raises(AccessError, match=message) as raised:
         choose_target(access, environment)
     assert raised.value.exit_code == 2
+
+
+def test_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: int) -> NoReturn:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(AccessError, match="no cluster is configured"):
+        choose_target(Access(), {})
 
 
 @pytest.mark.parametrize(

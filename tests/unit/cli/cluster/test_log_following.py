@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import pytest
 
+from imagejob_cli.cluster import log_stream
 from imagejob_cli.cluster.api import Api, Listing
-from imagejob_cli.cluster.exceptions import ForbiddenError, NotFoundError
+from imagejob_cli.cluster.exceptions import ForbiddenError, NotFoundError, UnreachableError
 from imagejob_cli.cluster.job import JobView
 from imagejob_cli.cluster.log_following import LogRequest, follow_logs, print_logs
 from imagejob_cli.cluster.pods import Wanted
@@ -135,6 +136,17 @@ async def test_a_finished_job_is_read_to_the_end_at_once() -> None:
     async with asyncio.timeout(20):
         await follow_logs(api(cluster), output.request())
     assert sorted(output.lines) == [("a", "one"), ("b", "two")]
+
+
+async def test_a_log_that_is_given_up_is_said_and_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_stream, "RETRY_FIRST_SECONDS", 0.0)
+    cluster, output = Cluster(work("a", FAILED), work("b", FAILED), job=FINISHED), Output()
+    cluster.say("a", *5 * [UnreachableError("nobody answers")])
+    cluster.say("b", b"two", None)
+    async with asyncio.timeout(20):
+        await follow_logs(api(cluster), output.request())
+    assert output.lines == [("b", "two")]
+    assert output.notes == ["a: nobody answers. Trying again.", "a: the rest of its log cannot be read: nobody answers"]
 
 
 async def test_a_missing_right_ends_it_with_the_error() -> None:

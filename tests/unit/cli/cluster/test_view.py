@@ -101,6 +101,25 @@ def test_plain_lines_come_with_news_at_most_every_five_seconds() -> None:
     assert [line.split(",")[0] for line in printed(to)] == ["team/demo: 812/1", "team/demo: 901/1", "team/demo: 1"]
 
 
+def test_plain_lines_say_once_what_is_not_there() -> None:
+    to = console(terminal=False)
+    screen = PlainScreen(to, full_names=True)
+    for _ in range(2):
+        screen.draw(snapshot(note="slots are not shown: ada may not"))
+    screen.draw(snapshot(running(), note="slots are not shown: ada may not"))
+    assert printed(to)[:2] == ["No ImageJobs.", "slots: slots are not shown: ada may not"]
+    assert [line.partition(":")[0] for line in printed(to)[2:]] == ["team/demo"]
+
+
+def test_beside_json_it_is_said_once_why_slots_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    messages = console(terminal=False)
+    screen = JsonScreen(messages)
+    screen.draw(snapshot(running(), note="slots are not shown: ada may not"))
+    screen.draw(snapshot(finished("Succeeded"), note="slots are not shown: ada may not"))
+    assert printed(messages) == ["note: slots are not shown: ada may not"]
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 def test_json_lines_come_with_news_alone(capsys: pytest.CaptureFixture[str]) -> None:
     screen = JsonScreen(console())
     screen.draw(snapshot(running()))
