@@ -5,7 +5,10 @@ import importlib
 import json
 import os
 import platform
+import sys
 from pathlib import Path
+
+from bench.figures import Measured
 
 BENCHES = {
     "prefect": "Prefect's example with 2, 1 and 4 slots, and its fast variant, against the ideal",
@@ -19,7 +22,7 @@ OUT = Path("bench/out")
 
 
 def main() -> None:
-    """Runs what is named, prints tables, and writes bench/out/results.json."""
+    """Runs what is named, prints the figures, and writes bench/out/results.json; ends with 1 if a goal was missed."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures imagejob on this machine.",
@@ -35,11 +38,18 @@ def main() -> None:
     results_file = OUT / "results.json"
     results = json.loads(results_file.read_text()) if results_file.exists() else {}
     print(f"{platform.platform()}, {len(os.sched_getaffinity(0))} CPUs, Python {platform.python_version()}")
+    missed: list[str] = []
     for name in names:
         print(f"\n== {name}: {BENCHES[name]}")
-        results[name] = importlib.import_module(f"bench.{name}").measure()
+        measured: Measured = importlib.import_module(f"bench.{name}").measure()
+        print(*measured.figures, sep="\n")
+        missed += [f"  {name}: {' '.join(str(figure).split())}" for figure in measured.figures if figure.missed]
+        results[name] = measured.as_json()
         results_file.write_text(json.dumps(results, indent=2) + "\n")
     print(f"\nAll figures: {results_file}")
+    if missed:
+        print("\nMissed goals:", *missed, sep="\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

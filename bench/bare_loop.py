@@ -1,4 +1,8 @@
-"""A loop over tensors in memory that only runs the model: the most that the hardware gives at the runner's settings."""
+"""A loop over tensors in memory that only runs the model: the most that the hardware gives. ``FOLDER plain`` or ``FOLDER prepared``.
+
+`plain` is the network as a user of torch loads it, in the step's batches. `prepared` is what the runner makes of it (batch normalisation
+and padding folded, activations in place), in passes of as many images as the runner takes. Both are in channels-last memory.
+"""
 
 import json
 import sys
@@ -9,22 +13,39 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.demo_model import plain_model
-from bench.throughput import BATCH, THREADS
+from bench.demo_model import plain_model, steps, weights
+from bench.throughput import BATCH, INFER
+from imagejob_api.pipeline import Infer
+from imagejob_runner.models.network import Network
+from imagejob_runner.models.prepare import prepare
+
+SIZE = 224
+
+
+def plain() -> tuple[torch.nn.Module, torch.memory_format, int]:
+    """Network, memory format and images in a pass."""
+    return plain_model().to(memory_format=torch.channels_last), torch.channels_last, BATCH
+
+
+def prepared() -> tuple[torch.nn.Module, torch.memory_format, int]:
+    """The same of the runner's network."""
+    infer = next(step["infer"] for step in steps(**INFER) if "infer" in step)
+    images = Network(Infer.model_validate(infer), weights()).best_batch
+    return *prepare(plain_model().requires_grad_(requires_grad=False), torch.rand(2, 3, SIZE, SIZE)), images
 
 
 def main() -> None:
     """Prints the rate as JSON."""
-    torch.set_num_threads(THREADS)
-    model = plain_model().to(memory_format=torch.channels_last)
-    arrays = [np.array(Image.open(path).convert("RGB").resize((224, 224))) for path in sorted(Path(sys.argv[1]).glob("*.jpg"))]
+    network, layout, size = {"plain": plain, "prepared": prepared}[sys.argv[2]]()
+    torch.set_num_threads(INFER["threads"])
+    arrays = [np.array(Image.open(path).convert("RGB").resize((SIZE, SIZE))) for path in sorted(Path(sys.argv[1]).glob("*.jpg"))]
     pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float()
-    batches = [batch.contiguous(memory_format=torch.channels_last) for batch in ((pixels - 127) / 128).split(BATCH)]
+    batches = [batch.contiguous(memory_format=layout) for batch in ((pixels - 127) / 128).split(size)]
     with torch.inference_mode():
-        model(batches[0])
+        network(batches[0])
         begun = time.perf_counter()
         for batch in batches:
-            model(batch).softmax(1).topk(5)
+            network(batch).softmax(1).topk(5)
         print(json.dumps({"imagesPerSecond": round(len(arrays) / (time.perf_counter() - begun), 2)}))
 
 

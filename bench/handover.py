@@ -8,6 +8,7 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
+from bench.figures import Figure, Measured
 from nodelease.kubernetes.objects import new_lease
 from nodelease.state import LeaseState
 from tests.cluster.control_plane import ControlPlane, Options, run_control_plane
@@ -19,14 +20,16 @@ NAMESPACE = "imagejob-system"
 GOAL = {"p50": 5, "p99": 25}
 
 
-def measure() -> dict[str, Any]:
+def measure() -> Measured:
     """Milliseconds, p50 and p99."""
     with run_control_plane(Options(controllers=False)) as plane:
         plane.kubectl("create", "namespace", NAMESPACE)
-        results: dict[str, Any] = {"bare": _shown("a bare write reaching a watch", _bare(plane), {})}
-        for slots in (1, 2):
-            results[f"slots{slots}"] = _shown(f"hand-over, {PROCESSES} processes, {slots} slots", _hand_overs(plane, slots), GOAL)
-    return results
+        bare = _bare(plane)
+        hand_overs = {slots: _hand_overs(plane, slots) for slots in (1, 2)}
+    figures = _figures("a bare write reaching a watch", bare, {})
+    for slots, seconds in hand_overs.items():
+        figures += _figures(f"hand-over, {PROCESSES} processes, {slots} slots", seconds, GOAL)
+    return Measured(figures, {"bare": _quantiles(bare), **{f"slots{slots}": _quantiles(seconds) for slots, seconds in hand_overs.items()}})
 
 
 def _bare(plane: ControlPlane) -> list[float]:
@@ -71,9 +74,9 @@ def _pipe(pipe: Any) -> Any:  # noqa: ANN401  IO[str] or None
     return pipe
 
 
-def _shown(name: str, seconds: list[float], goal: dict[str, int]) -> dict[str, float]:
-    quantiles = statistics.quantiles(seconds, n=100)
-    figures = {"p50": 1000 * statistics.median(seconds), "p99": 1000 * quantiles[98]}
-    goals = f" (at most {goal['p50']} and {goal['p99']})" if goal else ""
-    print(f"{name:40} p50 {figures['p50']:6.2f} ms, p99 {figures['p99']:6.2f} ms{goals}; {len(seconds)} of them")
-    return figures
+def _figures(name: str, seconds: list[float], goal: dict[str, int]) -> list[Figure]:
+    return [Figure(f"{name}, {part} of {len(seconds)}", ms, "ms", at_most=goal.get(part)) for part, ms in _quantiles(seconds).items()]
+
+
+def _quantiles(seconds: list[float]) -> dict[str, float]:
+    return {"p50": 1000 * statistics.median(seconds), "p99": 1000 * statistics.quantiles(seconds, n=100)[98]}

@@ -2,15 +2,16 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from bench import demo_model, photos
+from bench.figures import Figure, Measured
 from bench.runs import documents_of, run_documents
 
 IMAGES, PROCESSES = 1000, 4
+MOST_WRITES, MOST_PER_CENT = 0.01, 1
 
 
-def measure() -> dict[str, Any]:
+def measure() -> Measured:
     """Lease writes per image, and the share of inference time in which the slot was free or idle."""
     paths = sorted(photos.small().glob("*.jpg"))
     with tempfile.TemporaryDirectory(prefix="imagejob-bench-") as folder:
@@ -22,9 +23,11 @@ def measure() -> dict[str, Any]:
     gpu = answer["limits"]["gpu"]
     lost = (gpu["handOverSeconds"] + gpu["heldSeconds"] - gpu["busySeconds"]) / gpu["busySeconds"]
     hand_over = gpu["handOverSeconds"] / gpu["busySeconds"]
-    print(
-        f"{answer['imagesPerSecond']:.1f} images/s, {gpu['holds']} holds, {gpu['writes']} writes: "
-        f"{gpu['writes'] / IMAGES:.4f} per image (at most 0.01); at most {gpu['maxHolders']} holder; "
-        f"time lost between holders {100 * hand_over:.3f}% of inference time (at most 1%), with idle time within holds {100 * lost:.3f}%"
-    )
-    return {"writesPerImage": gpu["writes"] / IMAGES, "lostToHandOver": hand_over, "lostInAll": lost, **answer}
+    figures = [
+        Figure("images a second", answer["imagesPerSecond"], "images/s"),
+        Figure("most holders at once", gpu["maxHolders"], at_most=1),
+        Figure(f"Lease writes per image, {gpu['writes']} in {gpu['holds']} holds", gpu["writes"] / IMAGES, at_most=MOST_WRITES),
+        Figure("time lost between holders, of inference time", 100 * hand_over, "%", at_most=MOST_PER_CENT),
+        Figure("the same with what was idle within holds", 100 * lost, "%", at_most=MOST_PER_CENT),
+    ]
+    return Measured(figures, {"writesPerImage": gpu["writes"] / IMAGES, "lostToHandOver": hand_over, "lostInAll": lost, **answer})

@@ -11,11 +11,18 @@ from typing import Any
 
 import yaml
 
+from imagejob_runner.audit import Hold, LimitTally
+from imagejob_runner.constants import HOLDS_FOLDER
+
 IMAGEJOB = Path(sys.executable).with_name("imagejob")
 
 
 def run_file(file: Path, *, allowed: tuple[int, ...] = (0,)) -> dict[str, Any]:
-    """One ``imagejob run`` of a file into a fresh output, with a Lease store of its own."""
+    """One ``imagejob run`` of a file into a fresh output, with a Lease store of its own.
+
+    Returns:
+        What it printed last; each limit has the number of its hand-overs, too: ``handOvers``.
+    """
     with tempfile.TemporaryDirectory(prefix="imagejob-bench-") as folder:
         command = [str(IMAGEJOB), "run", "-f", str(file), "--output", f"{folder}/output", "--json"]
         environment = {**os.environ, "IMAGEJOB_RUNTIME_DIR": f"{folder}/run"}
@@ -23,7 +30,19 @@ def run_file(file: Path, *, allowed: tuple[int, ...] = (0,)) -> dict[str, Any]:
         if done.returncode not in allowed:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}")
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        for name, figures in answer["limits"].items():
+            figures["handOvers"] = _hand_overs(Path(folder, "output", HOLDS_FOLDER), name)
         return answer
+
+
+def _hand_overs(records: Path, limit: str) -> int:
+    tally = LimitTally()
+    for file in records.glob("*.jsonl"):
+        for line in file.read_text().splitlines():
+            hold = Hold(**json.loads(line))
+            if hold.limit == limit:
+                tally.add(hold)
+    return len(tally.figures(writes=0).hand_over_ms)
 
 
 def run_documents(*documents: Mapping[str, Any], allowed: tuple[int, ...] = (0,)) -> dict[str, Any]:
