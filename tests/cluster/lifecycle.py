@@ -8,7 +8,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from tests.cluster import routes
 from tests.cluster.cache import cache_root, locked
 from tests.cluster.cluster import Cluster
 from tests.cluster.engine import Engine, ensure_engine, find_engine, stop_unused_engine
-from tests.cluster.exceptions import ClusterError, CommandError
+from tests.cluster.exceptions import ClusterError
 from tests.cluster.kind import kind
 from tests.cluster.node_image import ensure_node_image
 
@@ -46,21 +47,26 @@ def find(name: str) -> Cluster | None:
     return cluster if cluster.runs() else None
 
 
-def up(name: str, *, gpus: int = DEFAULT_GPUS) -> Cluster:
+def up(name: str, *, gpus: int = DEFAULT_GPUS, tell: Callable[[str], None] = _LOG.info) -> Cluster:
     """A cluster with all nodes Ready and names resolving: the one that runs, or a new one.
 
     Args:
         name: What it is called; its containers' names begin with it.
         gpus: How many ``nvidia.com/gpu`` each worker is to have.
+        tell: Takes a line that says how long it took, and whether the node image had to be made.
 
     Raises:
         UnavailableError: This machine cannot run one; says what is missing.
         ClusterError: Something went wrong on the way. A cluster that could not be made leaves nothing; one that runs is left as it is.
     """
     with _alone():
-        cluster = find(name) or _create(name)
+        begun = time.monotonic()
+        cluster, how = find(name), "they ran before"
+        if cluster is None:
+            cluster, how = _create(name)
     cluster.wait_until_ready(_START_SECONDS)
     cluster.advertise_gpus(gpus)
+    tell(f"{len(cluster.nodes())} nodes Ready after {time.monotonic() - begun:.0f} s; {how}")
     return cluster
 
 
@@ -74,7 +80,28 @@ def down(name: str) -> None:
             stop_unused_engine()
 
 
-def _create(name: str) -> Cluster:
+def remains(name: str) -> list[str]:
+    """What is there of the cluster of that name, for people; nothing after `down`.
+
+    An engine that does not run has no containers, and is not asked for networks.
+    """
+    with _alone():
+        folder = _folder(name)
+        found = [f"folder {folder}"] if folder.exists() else []
+        engine = find_engine()
+        if engine is not None:
+            found += [f"container {node}" for node in Cluster(name, engine, folder).nodes()]
+            found += [f"network {network}" for network in _networks(engine) if network == name]
+        if not any(_clusters().iterdir()):
+            found += [f"route {route}" for route in routes.blocked()]
+    usual = Path.home() / ".kube" / "config"
+    if usual.is_file() and f"kind-{name}" in usual.read_text():
+        found.append(f"kind-{name} in {usual}")
+    return found
+
+
+def _create(name: str) -> tuple[Cluster, str]:
+    """A new cluster, and how its node image was come by, in words."""
     engine = ensure_engine()
     try:
         _remove(name, engine)  # what a run that was killed has left of it
@@ -85,7 +112,7 @@ def _create(name: str) -> Cluster:
         raise
 
 
-def _create_in(engine: Engine, name: str) -> Cluster:
+def _create_in(engine: Engine, name: str) -> tuple[Cluster, str]:
     if name in kind(engine, "get", "clusters").split():
         raise ClusterError(f"there is a kind cluster {name} that this tool did not make: choose another name, or delete it with kind")
     image = ensure_node_image(engine)
@@ -104,7 +131,7 @@ def _create_in(engine: Engine, name: str) -> Cluster:
         stdin=json.dumps(configuration).encode(),
         network=name,
     )
-    return cluster
+    return cluster, "the node image had to be made" if image.made else "the node image was there"
 
 
 def _remove(name: str, engine: Engine) -> None:
@@ -112,11 +139,15 @@ def _remove(name: str, engine: Engine) -> None:
     if folder.is_dir():
         _LOG.info("removing the cluster %s", name)
         kind(engine, "delete", "cluster", f"--name={name}", f"--kubeconfig={folder / 'kubeconfig'}")
-        with contextlib.suppress(CommandError):  # it may not have come to a network
+        if name in _networks(engine):  # it may not have come to one
             engine.docker("network", "rm", name)
         shutil.rmtree(folder)
     if not any(_clusters().iterdir()):
         routes.unblock(_ranges(_configuration()))
+
+
+def _networks(engine: Engine) -> list[str]:
+    return engine.docker("network", "ls", "--format={{.Name}}").split()
 
 
 def _configuration() -> dict[str, Any]:

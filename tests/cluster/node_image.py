@@ -25,6 +25,8 @@ class NodeImage:
     name: str
     kubelet: Path | None
     """A KubeletConfiguration that its nodes need."""
+    made: bool
+    """Whether it had to be pulled or built just now."""
 
 
 def ensure_node_image(engine: Engine) -> NodeImage:
@@ -34,12 +36,13 @@ def ensure_node_image(engine: Engine) -> NodeImage:
         UnavailableError: It can neither be pulled nor made here.
         CommandError: It cannot be built.
     """
+    there = engine.has_image(_KINDEST_NODE)
     if base_images.pull(engine, _KINDEST_NODE):
-        return NodeImage(_KINDEST_NODE, kubelet=None)
-    return NodeImage(_make(engine), kubelet=_FOLDER / "kubelet.yaml")
+        return NodeImage(_KINDEST_NODE, kubelet=None, made=not there)
+    return _make(engine)
 
 
-def _make(engine: Engine) -> str:
+def _make(engine: Engine) -> NodeImage:
     components = install_components()
     shared: dict[str, Path | bytes] = {"components": components / PROGRAM, "coredns": COREDNS.install(), "podnet": _FOLDER / "podnet"}
     base = base_images.debian(engine)
@@ -68,7 +71,8 @@ def _make(engine: Engine) -> str:
         images = [ensure_image(engine, recipe) for recipe in (every, *special.values())]
         engine.docker("save", f"--output={context / 'images.tar'}", *images)
 
-    return ensure_image(engine, node, prepare=archive)
+    there = engine.has_image(node.image)
+    return NodeImage(ensure_image(engine, node, prepare=archive), kubelet=_FOLDER / "kubelet.yaml", made=not there)
 
 
 def _role(image: str) -> str:

@@ -36,3 +36,8 @@ def unblock(ranges: Sequence[str]) -> None:
     for addresses in ranges:
         if run(["ip", "route", "show", "exact", addresses, "proto", _PROTOCOL]).strip():
             run(["ip", "route", "del", "unreachable", addresses, "proto", _PROTOCOL])
+
+
+def blocked() -> list[str]:
+    """The routes on this machine that `block` has set."""
+    return run(["ip", "route", "show", "proto", _PROTOCOL]).splitlines() if shutil.which("ip") is not None else []
