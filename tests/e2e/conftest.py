@@ -58,17 +58,18 @@ def measured(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """A cluster with three Ready nodes and two GPUs on each worker."""
     name = lifecycle.default_name()
     running = lifecycle.find(name) is not None
     try:
-        yield lifecycle.up(name)
+        yield lifecycle.up(name, tell=pytestconfig.stash.setdefault(_FIGURES, []).append)
     except UnavailableError as error:
         leave_out(error)
     finally:
         if not running:
             lifecycle.down(name)
+            assert lifecycle.remains(name) == []
 
 
 @pytest.fixture(scope="session")
