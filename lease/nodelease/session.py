@@ -189,24 +189,30 @@ class LimitSession:
     def _submit_request(self, claim: Claim) -> None:
         claim.operation = Operation(
             apply=lambda state: transitions.request(state, claim.waiter),
-            done=lambda _state, _started: self._requested(claim),
+            done=lambda state, _started: self._requested(claim, state),
             urgent=False,
         )
         self.writer.submit(claim.operation)
 
-    def _requested(self, claim: Claim) -> None:
-        claim.operation = None
+    def _requested(self, claim: Claim, state: LeaseState) -> None:
+        """The request is written. If that was done before, and the answer lost, it may have been granted long ago."""
+        operation, claim.operation = claim.operation, None
         claim.requested = True
+        holder = state.holder(claim.waiter.id)
+        if holder is not None and operation is not None and not operation.changed:
+            self._confirm(claim, holder)
 
     def _yielded(self, claim: Claim, previous: Holding, state: LeaseState) -> None:
         """The yield is written, or needed no write because nobody waits."""
-        claim.operation = None
-        claim.requested = True
         holder = state.holder(previous.id)
         if holder is None or holder.fence != previous.fence or previous.ended:
             self._end(previous)
             claim.previous = None
-        elif now() < previous.deadline:
+            self._requested(claim, state)
+            return
+        claim.operation = None
+        claim.requested = True
+        if now() < previous.deadline:
             self._keep(claim, previous)
         else:
             self._confirm(claim, holder)

@@ -42,6 +42,8 @@ class Operation:
     """Whether others wait for it: after a conflict it is written again at once, where a mere request makes way first."""
     attempted: bool = False
     """Whether it may have been written."""
+    changed: bool = False
+    """Whether the last attempt changed anything. If not, one before was written and its answer lost: what came of that may be old."""
 
 
 class LeaseWriter:
@@ -157,8 +159,10 @@ class LeaseWriter:
         started = now()
         state = before.state
         for operation in batch:
-            state = operation.apply(state)
+            after = operation.apply(state)
+            operation.changed = after is not state
             operation.attempted = True
+            state = after
         if state is not before.state:
             written = await self._store.replace(self._limit, stamp(before.state, state), before.version)
             self.counters.writes += 1
@@ -170,7 +174,7 @@ class LeaseWriter:
         if self.snapshot is None or self._store.order(written.version) >= self._store.order(self.snapshot.version):
             self._learn(written, started, resumed=False)
         else:  # the watch was faster than the answer, and told of a later write already
-            self._learn(self.snapshot, now(), resumed=False)
+            self._learn(self.snapshot, started, resumed=False)
 
     async def _catch_up(self, current: Snapshot | None) -> None:
         try:
@@ -180,7 +184,7 @@ class LeaseWriter:
         except StoreUnavailableError as error:
             self.problem = str(error)  # the next attempt meets the same conflict, and reads again
         else:
-            self.observe(Observation(snapshot))
+            self.observe(Observation(snapshot, resumed=True))  # the watch may have been silent for long
 
 
 async def _backoff(attempt: int, first: float, last: float) -> None:

@@ -57,11 +57,15 @@ class SimulatedServer:
 
 
 class SimulatedStore:
-    """One party's way to the server. `faults` is the chance that something goes wrong each time; `cut` makes everything fail."""
+    """One party's way to the server.
+
+    `faults` is the chance that something goes wrong each time; `cut` makes everything fail, and `cut_after_write` does so from the next
+    write on.
+    """
 
     def __init__(self, server: SimulatedServer, rng: random.Random, faults: float) -> None:
         self.server, self.rng, self.faults = server, rng, faults
-        self.cut = False
+        self.cut = self.cut_after_write = False
 
     async def read(self, limit: str) -> Snapshot:
         await self._travel()
@@ -81,6 +85,8 @@ class SimulatedStore:
         if self.server.newest.version != expected:
             raise ConflictError(limit, self.server.newest if self.rng.random() < 0.5 else None)
         written = self.server.write(state)
+        if self.cut_after_write:
+            self.cut, self.cut_after_write = True, False
         await self._travel()  # and so may its answer
         return written
 

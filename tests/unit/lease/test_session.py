@@ -88,6 +88,51 @@ async def test_a_holder_that_is_cut_off_stops_before_others_take_over() -> None:
     await other.session.close(1)
 
 
+@pytest.mark.parametrize("asks", ["acquire", "pass on"])
+async def test_a_grant_to_one_whose_answer_was_lost_is_renewed_before_it_is_used(asks: str) -> None:
+    server = SimulatedServer(LeaseState(slots=1))
+    cut, other = Party(server, "cut", random.Random(1)), Party(server, "other", random.Random(2))
+    if asks == "acquire":
+        holding = await other.acquire()
+        cut.store.cut_after_write = True
+        waiting = asyncio.ensure_future(cut.acquire())
+        await until(lambda: cut.store.cut)
+    else:
+        held = await cut.acquire()
+        taking = asyncio.ensure_future(other.acquire())
+        await until(lambda: held.contended)
+        cut.store.cut_after_write = True
+        waiting = asyncio.ensure_future(held.pass_on())
+        holding = await taking
+    assert [waiter.pod for waiter in server.state.queue] == ["cut"]
+    await holding.release()
+    assert [(holder.pod, holder.beat) for holder in server.state.holders] == [("cut", 0)], "granted, and it does not know for how long"
+    cut.store.cut = False
+    granted = await asyncio.wait_for(waiting, 5)
+    assert granted.valid
+    assert server.state.holders[0].beat == 1
+    await cut.session.close(1)
+    await other.session.close(1)
+
+
+async def test_a_grant_that_a_conflict_shows_is_renewed_before_it_is_used() -> None:
+    server = SimulatedServer(LeaseState(slots=2))
+    party, other = Party(server, "p", random.Random(1)), Party(server, "other", random.Random(2))
+    holding = await other.acquire(slots=2)
+    waiting = asyncio.ensure_future(party.acquire())
+    await until(lambda: party.session.writer.snapshot is not None and bool(party.session.writer.snapshot.state.queue))
+    silent = party.session._watch_task
+    assert silent is not None
+    silent.cancel()
+    await holding.release()
+    assert server.state.holders[0].beat == 0
+    second = await asyncio.wait_for(party.acquire(), 5)
+    first = await asyncio.wait_for(waiting, 5)
+    assert {holder.id: holder.beat for holder in server.state.holders} == {first.id: 1, second.id: 0}
+    await party.session.close(1)
+    await other.session.close(1)
+
+
 async def test_a_holder_renews_and_waiters_write_nothing() -> None:
     server = SimulatedServer(LeaseState(slots=1, duration_seconds=1))
     holder, waiter = Party(server, "holder", random.Random(1)), Party(server, "waiter", random.Random(2))
