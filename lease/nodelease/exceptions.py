@@ -8,9 +8,9 @@ LeaseError
 ├── ClientClosedError           the client was closed, or belongs to another process
 ├── MalformedLeaseError         a stored Lease does not keep the contract
 └── StoreError                  the store did not do what it was asked to
-├── ConflictError           somebody else wrote first
-├── StoreUnavailableError   the store cannot be reached now
-└── LocalDirectoryError     the local store's directory cannot be used
+    ├── ConflictError           somebody else wrote first
+    ├── StoreUnavailableError   the store cannot be reached now
+    └── LocalDirectoryError     the local store's directory cannot be used
 """
 
 from typing import TYPE_CHECKING

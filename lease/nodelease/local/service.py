@@ -1,4 +1,4 @@
-"""The server of the local store, but for its process, which is `daemon`'s.
+"""The server of the local store, but for its process, which is `server`'s.
 
 It decides nothing about who gets a slot. It keeps Leases under compare-and-swap, tells those who watch, and takes the operator's part of
 removing those who are gone: a connection that closes is reaped at once. Whatever a client sends can end that client's connection only.
@@ -46,7 +46,7 @@ class LeaseServer:
         self._count_down()
 
     def joined(self, connection: "ClientConnection") -> None:
-        """A client has connected."""
+        """A client has said who it is. One of another version, which cannot, does not keep the server from ending."""
         self.connections.add(connection)
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -55,8 +55,7 @@ class LeaseServer:
     def left(self, connection: "ClientConnection") -> None:
         """A client's connection has closed: remove what it held and where it waited."""
         self.connections.discard(connection)
-        if connection.prefix:
-            self._reap({connection.prefix})
+        self._reap({connection.prefix})
         if not self.connections:
             self._count_down()
 
@@ -77,13 +76,16 @@ class LeaseServer:
             )
         return found
 
-    def create(self, limit: str, state: LeaseState, by: "ClientConnection | None") -> Snapshot:
-        """Make a limit. Its versions begin at the time of day, so that they grow even if the directory was emptied meanwhile."""
+    def create(self, limit: str, state: LeaseState) -> Snapshot:
+        """Make a limit. Its versions begin at the time of day, so that they grow even if the directory was emptied meanwhile.
+
+        All who watch are told, also the client that made it: it may have waited for a limit of this name before.
+        """
         if LIMIT_NAME.fullmatch(limit) is None:
             raise MalformedLeaseError(f"{limit!r} is not the name of a limit")
         if limit in self._leases:
             raise ConflictError(f"limit {limit!r} exists", self._leases[limit])
-        return self._commit(limit, Snapshot(str(time.time_ns() // 1000), state), None, by)
+        return self._commit(limit, Snapshot(str(time.time_ns() // 1000), state), None, None)
 
     def replace(self, limit: str, state: LeaseState, expected: str, by: "ClientConnection | None") -> Snapshot:
         """Write a Lease if its version is still `expected`."""
@@ -167,12 +169,12 @@ class ClientConnection(asyncio.Protocol):
         """See asyncio.Protocol."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  what a stream socket's transport is
         self._transport = transport
-        self._server.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
         """See asyncio.Protocol."""
         self._transport = None
-        self._server.left(self)
+        if self.prefix:
+            self._server.left(self)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -257,7 +259,7 @@ class ClientConnection(asyncio.Protocol):
             state = decode(message["lease"])
             expected = message["expected"]
             if expected is None:
-                return {"version": self._server.create(limit, state, self).version}
+                return {"version": self._server.create(limit, state).version}
             return {"version": self._server.replace(limit, state, expected, self).version}
         raise GarbageError(f"no operation {op!r:.80}")
 
@@ -271,6 +273,7 @@ class ClientConnection(asyncio.Protocol):
         if not isinstance(prefix, str) or not prefix:
             raise GarbageError("no prefix")
         self.prefix = prefix
+        self._server.joined(self)
         return {"protocol": PROTOCOL}
 
 

@@ -64,20 +64,27 @@ class LocalStore:
     async def watch(self, limit: str) -> AsyncIterator[Observation]:
         """See `LeaseStore.watch`."""
         channel = self._channels[limit] = _Channel()
+        shows_state, delay = False, RETRY_FIRST_SECONDS
         try:
             while True:
                 try:
-                    connection = await self._connected_at_last()
+                    connection = await self._connected()
                     first = to_snapshot(await connection.ask("watch", limit=limit))
-                except StoreUnavailableError:
-                    continue  # the connection broke meanwhile: the next one is waited for above
+                except StoreUnavailableError as error:
+                    if not shows_state:  # who holds loses nothing by this until it cannot renew
+                        yield Observation(None, str(error))
+                    await asyncio.sleep(delay)
+                    delay = min(2 * delay, RETRY_LAST_SECONDS)
+                    continue
                 yield _observation(limit, first, resumed=True)
+                shows_state, delay = first is not None, RETRY_FIRST_SECONDS
                 while not connection.lost:
                     await channel.changed.wait()
                     channel.changed.clear()
                     if channel.newest is not None:
                         newest, channel.newest = channel.newest, None
                         yield _observation(limit, newest, resumed=False)
+                        shows_state = True
         finally:
             if self._channels.get(limit) is channel:
                 del self._channels[limit]
@@ -101,15 +108,6 @@ class LocalStore:
     async def _ask(self, op: str, **arguments: object) -> Any:  # noqa: ANN401  JSON has no static type
         return await (await self._connected()).ask(op, **arguments)
 
-    async def _connected_at_last(self) -> ServerConnection:
-        delay = RETRY_FIRST_SECONDS
-        while True:
-            try:
-                return await self._connected()
-            except StoreUnavailableError:
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, RETRY_LAST_SECONDS)
-
     async def _connected(self) -> ServerConnection:
         if self._closed:
             raise StoreUnavailableError("the local store was closed")
@@ -122,7 +120,11 @@ class LocalStore:
     async def _connect(self) -> ServerConnection:
         try:
             connection = await connect(self._directory, lambda: ServerConnection(self._reported, self._lost))
-            await connection.ask("hello", protocol=PROTOCOL, prefix=self._prefix, pod=self._pod)
+            try:
+                await connection.ask("hello", protocol=PROTOCOL, prefix=self._prefix, pod=self._pod)
+            except BaseException:
+                connection.close()
+                raise
             self._connection = connection
             return connection
         finally:

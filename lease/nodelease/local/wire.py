@@ -1,11 +1,11 @@
 """Messages between the local store's server and its clients: one JSON object a line.
 
 client  {"id": 1, "op": "hello", "protocol", "prefix", "pod"}      first of all; every id of this client begins with prefix
-{"id": 2, "op": "read" | "watch" | "unwatch", "limit"}
-{"id": 3, "op": "replace", "limit", "expected", "lease"}   expected: a version, or null to create
-{"id": 4, "op": "limits"}
+        {"id": 2, "op": "read" | "watch" | "unwatch", "limit"}
+        {"id": 3, "op": "replace", "limit", "expected", "lease"}   expected: a version, or null to create
+        {"id": 4, "op": "limits"}
 server  {"id": 3, "ok": {…}} or {"id": 3, "error": <class>, "message", "current"?}
-{"limit", "version", "lease"}                              to those who watch
+        {"limit", "version", "lease"}                              to those who watch
 """
 
 import json
