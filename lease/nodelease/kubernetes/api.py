@@ -30,11 +30,13 @@ class ApiError(StoreUnavailableError):
     Args:
         status: HTTP status, or the code of an event that says the same.
         message: Why.
+        pause: Seconds after which it wants to be asked again, if it named any.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, pause: float | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.pause = pause
 
 
 class EventStream:
@@ -73,25 +75,32 @@ class ApiServer:
     Args:
         access: Where it is and how to be let in.
         hint: What to tell whoever lacks a right.
+        patience: Seconds in which one request is repeated, in all, when the API server says when to come again.
     """
 
-    def __init__(self, access: Access, hint: str) -> None:
+    def __init__(self, access: Access, hint: str = "", patience: float = constants.PATIENCE_SECONDS) -> None:
         self._access = access
         self._hint = hint
+        self._patience = patience
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
-        self, method: str, path: str, parameters: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
     ) -> dict[str, Any]:
         """The object that the API server answers with.
 
-        Repeated when it refuses the token, with the newest one, and when it says when to come again.
+        Repeated when it refuses the token or shows another certificate, with the newest ones, and when it says when to come again.
 
         Raises:
             ApiError: It said no.
             StoreUnavailableError: It could not be asked, or did not answer in time.
         """
-        async with self._answered(method, path, _ONE, parameters, body) as response:
+        async with self._answered(method, path, _ONE, parameters, body, content_type) as response:
             return _parsed(await response.read())
 
     @asynccontextmanager
@@ -124,19 +133,22 @@ class ApiServer:
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's own
         parameters: Mapping[str, str] | None,
         body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A good answer. Errors while it is read are translated, too."""
-        give_up = now() + constants.PATIENCE_SECONDS
+        give_up = now() + self._patience
         renewed = False
+        headers = {} if body is None else {"Content-Type": content_type}
         while True:
             credentials = await self._access.credentials(renewed=renewed)
             try:
-                async with self._ask(credentials, method, path, timeout=timeout, params=parameters, json=body) as response:
+                async with self._ask(credentials, method, path, headers, timeout=timeout, params=parameters, json=body) as response:
                     if response.ok:
                         yield response
                         return
-                    error: StoreUnavailableError = await self._refused(method, path, response)
-                    pause = _retry_after(response)
+                    refusal = await self._refused(method, path, response)
+                    error: StoreUnavailableError = refusal
+                    pause = refusal.pause
             except aiohttp.ClientConnectorCertificateError as problem:  # the cluster's own certificate may have been replaced
                 error, pause = StoreUnavailableError(f"{credentials.server} is not whom it should be: {problem}"), None
             except (aiohttp.ClientError, OSError, ValueError) as problem:
@@ -149,10 +161,11 @@ class ApiServer:
                 raise error
 
     async def _refused(self, method: str, path: str, response: aiohttp.ClientResponse) -> ApiError:
-        hint = f". {self._hint}" if response.status == HTTPStatus.FORBIDDEN else ""
-        return ApiError(response.status, f"{method} {path}: {response.status}: {_complaint(await response.read())}{hint}")
+        hint = f". {self._hint}" if self._hint and response.status == HTTPStatus.FORBIDDEN else ""
+        message = f"{method} {path}: {response.status}: {_complaint(await response.read())}{hint}"
+        return ApiError(response.status, message, _retry_after(response))
 
-    def _ask(self, credentials: Credentials, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401  aiohttp's
+    def _ask(self, credentials: Credentials, method: str, path: str, headers: Mapping[str, str], **arguments: Any) -> Any:  # noqa: ANN401  aiohttp's
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=constants.KEEP_ALIVE_SECONDS, socket_factory=_probed_socket)
             self._session = aiohttp.ClientSession(
@@ -161,7 +174,8 @@ class ApiServer:
                 headers={"Accept": "application/json", "User-Agent": "nodelease"},
                 read_bufsize=constants.EVENT_BYTES,
             )
-        headers = {} if credentials.authorization is None else {"Authorization": credentials.authorization}
+        if credentials.authorization is not None:
+            headers = {**headers, "Authorization": credentials.authorization}
         return self._session.request(
             method,
             credentials.server + path,

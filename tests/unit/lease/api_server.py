@@ -7,13 +7,15 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
-from nodelease.kubernetes.access import Credentials
+from nodelease.kubernetes.access import Credentials, PodAccess
 from nodelease.kubernetes.objects import new_lease
 from nodelease.state import LeaseState
+from tests.cluster.certificates import Authority
 
 NAMESPACE: Final = "leases"
 NODE: Final = "worker"
@@ -190,6 +192,33 @@ class Door:
             self.renewals += 1
             self.token = self.server.token
         return Credentials(self.server.url, authorization=f"Bearer {self.token}")
+
+
+class Pod:
+    """What a pod is given, with an API server whose certificate the pod trusts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "token").write_text("first\n")
+        self.server_trust = self.certify()
+
+    def certify(self) -> ssl.SSLContext:
+        """A new authority that the pod is told of; what its server shows."""
+        authority = Authority("pod-tests")
+        (self.folder / "ca.crt").write_bytes(authority.certificate)
+        authority.server("127.0.0.1").write(self.folder, "server")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.folder / "server.crt", self.folder / "server.key")
+        return context
+
+    def access(self, server: ApiServer) -> PodAccess:
+        host, port = server.url.removeprefix("https://").split(":")
+        return PodAccess(self.folder, {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port})
+
+    def move(self, access: PodAccess, server: ApiServer) -> None:
+        """From now on the API server is this one, and what was trusted before still is until somebody is refused."""
+        access._environment = self.access(server)._environment
+        access._credentials = None if access._credentials is None else access._read(trust=access._credentials.trust)
 
 
 def once(method: str, fault: Fault, times: int = 1) -> Callable[[str], Fault | None]:

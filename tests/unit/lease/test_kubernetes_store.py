@@ -1,7 +1,6 @@
 """Requests of the Kubernetes store, and what an API server can do to them."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,7 @@ from nodelease.kubernetes.access import KubeconfigAccess, PodAccess, find_access
 from nodelease.kubernetes.objects import merged, read_lease
 from nodelease.kubernetes.store import KubernetesStore
 from nodelease.state import LeaseState, Waiter
-from tests.cluster.certificates import Authority
-from tests.unit.lease.api_server import LIMIT, NAMESPACE, NODE, ApiServer, Door, Fault, once
+from tests.unit.lease.api_server import LIMIT, NAMESPACE, NODE, ApiServer, Door, Fault, Pod, once
 
 FREE = LeaseState(slots=1)
 TAKEN = transitions.request(FREE, Waiter("a-1", "ns/a"))
@@ -195,28 +193,6 @@ async def test_nobody_listens(store: KubernetesStore, door: Door) -> None:
         await store.read(LIMIT)
 
 
-class Pod:
-    """What a pod is given, with an API server whose certificate the pod trusts."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "token").write_text("first\n")
-        self.server_trust = self.certify()
-
-    def certify(self) -> ssl.SSLContext:
-        """A new authority that the pod is told of; what its server shows."""
-        authority = Authority("pod-tests")
-        (self.folder / "ca.crt").write_bytes(authority.certificate)
-        authority.server("127.0.0.1").write(self.folder, "server")
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.folder / "server.crt", self.folder / "server.key")
-        return context
-
-    def access(self, server: ApiServer) -> PodAccess:
-        host, port = server.url.removeprefix("https://").split(":")
-        return PodAccess(self.folder, {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port})
-
-
 @pytest.fixture
 def pod(tmp_path: Path) -> Pod:
     return Pod(tmp_path)
@@ -252,8 +228,7 @@ async def test_a_new_authority_is_found(pod: Pod) -> None:
         await store.read(LIMIT)
         async with ApiServer().serve(pod.certify()) as new:
             new.make(TAKEN)
-            access._environment = pod.access(new)._environment
-            access._credentials = None if access._credentials is None else access._read(trust=access._credentials.trust)
+            pod.move(access, new)
             assert (await store.read(LIMIT)).state == TAKEN
             await store.close()
 
