@@ -88,12 +88,12 @@ class Pods:
         with LeaseClient.local("test", self.lab.runtime) as client:
             client.define(name, slots=slots, active=active)
 
-    def start(self, part: str, job: Path, *, index: int = 0, of: int = 1) -> Pod:
-        """Starts a pod."""
+    def start(self, part: str, job: Path, *, index: int = 0, of: int = 1, program: Sequence[str | Path] = (RUNNER,)) -> Pod:
+        """Starts a pod; or another program that behaves as it does."""
         self.lab.environment |= {"JOB_COMPLETION_INDEX": str(index), "IMAGEJOB_COMPLETIONS": str(of)}
         result = self.lab.folder / f"{len(list(self.lab.folder.glob('*.result')))}.result"
         result.touch()
-        run = self.lab.start(part, "--job-file", job, "--result-file", result, program=(RUNNER,))
+        run = self.lab.start(part, "--job-file", job, "--result-file", result, program=program)
         return Pod(run, result)
 
     def run(self, part: str, job: Path, *, index: int = 0, of: int = 1) -> EndedPod:

@@ -1,12 +1,14 @@
 """Pods that share a job: which shards are whose, what is done when one goes, and who writes the summary."""
 
+import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from imagejob_api.pod import RunnerExit, SummaryReport
-from tests.process.harness import Lab, Step, call, comparable, elapsed, eventually, inputs, inputs_from
+from tests.process.harness import IMAGEJOB, Lab, Step, call, comparable, elapsed, eventually, inputs, inputs_from
 from tests.process.pods import EndedPod, Pods, executed
 from tests.process.web import ALLOWED, serving, stalls
 from tests.tools.s3 import S3Server
@@ -101,6 +103,24 @@ def test_a_pod_that_is_asked_to_stop_commits_what_is_whole_and_frees_its_slot(la
     pods.run("work", job).expect(RunnerExit.DONE)
     assert len(executed(log)) - IMAGES <= CHUNK
     lab.verify()
+
+
+def test_a_pod_that_ends_under_a_running_call_keeps_its_slot_to_the_end(lab: Lab, pods: Pods) -> None:
+    log, pace, held = lab.folder / "log", lab.folder / "pace", lab.folder / "held"
+    pace.write_text("1000")
+    pods.limit("gpu", 1)
+    job = pods.job([call("work", "note_at_pace", limit="gpu", arguments={"log": str(log), "pace": str(pace)})], inputs(4))
+    impatient = (
+        "import atexit, subprocess, imagejob_runner.pod.work as work; from imagejob_runner.pod.main import main; work.STOP_SECONDS = 0.5; "
+        f"atexit.register(subprocess.run, [{str(IMAGEJOB)!r}, 'lease', 'status', '--json'], stdout=open({str(held)!r}, 'wb')); main()"
+    )
+    pod = pods.start("work", job, program=(sys.executable, "-c", impatient))
+    eventually("a call runs", lambda: executed(Path(f"{log}.begun")) or not pod.run.running)
+    pod.run.send(signal.SIGTERM)
+    pod.wait().expect(RunnerExit.STOPPED)
+    (gpu,) = json.loads(held.read_text())["limits"]
+    assert gpu["held"] == 1, "it was given up while the call still ran"
+    eventually("its end frees the slot", lambda: lab.limits()["gpu"]["held"] == 0)
 
 
 def test_a_pod_that_waits_for_a_slot_stops_at_once(lab: Lab, pods: Pods) -> None:

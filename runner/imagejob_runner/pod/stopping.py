@@ -53,5 +53,5 @@ class Stop:
             task.cancel()
             # What runs in a thread cannot be cancelled; the end of the process ends it.
             await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
-            raise StoppedError("asked to stop before any image was taken up")
+            raise StoppedError("asked to stop; another pod goes on")
         return task.result()

@@ -81,6 +81,7 @@ class _ShardWork:
         self._retry = context.job.spec.failure_policy.retry_failed
         self._limits = sorted({limit.name for step in context.job.pipeline.steps for limit in step.limits})
         self._total = sum(plan.chunk_total(chunk) for shard in shards for chunk in range(shard, plan.chunks, plan.shards))
+        self._overran = False
 
     async def run(self) -> None:
         client = lease_client(self._context.pod) if self._limits else None
@@ -90,8 +91,9 @@ class _ShardWork:
             try:
                 await self._work(client)
             finally:
-                # Before the last report is made: others wait for the slots.
-                if client is not None:
+                # Before the last report is made: others wait for the slots. One under which a thread still computes, which nothing can
+                # stop but the end of the process, is freed by that end: the operator's reaper or the local store's server sees it.
+                if client is not None and not self._overran:
                     await asyncio.to_thread(client.close)
         standing = self._observer.look()
         logger.info("Done with the shards after %.1f s: %s", now() - begun, summary_line(standing))
@@ -130,6 +132,7 @@ class _ShardWork:
         logger.info("Asked to stop: finishing the batch, and committing what is whole")
         await run.stop()
         await asyncio.wait({task}, timeout=STOP_SECONDS)
+        self._overran = not task.done()
         if task.done():
             task.result()
         standing = self._observer.look()
