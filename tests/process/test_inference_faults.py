@@ -46,6 +46,20 @@ def test_batches_become_smaller_when_memory_runs_out_and_no_image_is_lost(lab: L
     lab.verify("tight")
 
 
+def test_a_gpu_that_fails_is_tried_again_by_another_process(lab: Lab) -> None:
+    colours = ["gray"] * 11 + ["red"]
+    pictures.write_all(lab.folder / "photos", {f"{number:02}.jpg": pictures.plain(colour) for number, colour in enumerate(colours)})
+    source, marker = {"prefix": {"url": str(lab.folder / "photos")}}, lab.folder / "failed"
+    ended = lab.run(
+        lab.job([DOWNLOAD, infer("loses_gpu_on_red")], source, chunkSize=4, failurePolicy={"backoffLimitPerShard": 1}, name="lost")
+    ).expect(1)
+    assert "crashed 2 times (last: the GPU cannot be used" in ended.answer["message"]
+    assert "backoffLimitPerShard allows 1 restarts" in ended.answer["message"]
+    lab.run(lab.job([DOWNLOAD, infer("loses_gpu_on_red", marker=str(marker))], source, chunkSize=4)).expect(0)
+    assert marker.exists()
+    lab.verify()
+
+
 def test_a_model_that_cannot_be_made_ends_the_run_with_the_reason(lab: Lab) -> None:
     pictures.write_all(lab.folder / "photos", {"a.jpg": pictures.photo(1)})
     source = {"prefix": {"url": str(lab.folder / "photos")}}

@@ -40,13 +40,15 @@ class Ended:
 
     Attributes:
         stopped: It was asked to stop; the shard may be incomplete.
-        error: Why it cannot go on; another start would not help.
+        error: Why it cannot go on.
         exit_code: Of the whole run, if there is an error.
+        again: Whether another process may get further; then the error counts as a crash.
     """
 
     stopped: bool = False
     error: str | None = None
     exit_code: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,34 +256,35 @@ class LocalRun:
             self._start_together()
             self._tally.ended(key)
             if runner.ended is None:
-                again += self._after_crash(runner)
+                again += self._after_crash(runner.shard, _how_it_ended(runner.process))
+            elif runner.ended.error is not None and runner.ended.again:
+                again += self._after_crash(runner.shard, runner.ended.error)
             elif runner.ended.error is not None:
                 self._stop(Phase.FAILED, ExitCode(runner.ended.exit_code), runner.ended.error)
             elif runner.ended.stopped and self._why is None:
                 again.append(runner.shard)  # somebody else has asked it to end, as a machine does that shuts down
         return again
 
-    def _after_crash(self, runner: _Runner) -> list[int]:
-        self._crashes[runner.shard] += 1
-        crashes, most = self._crashes[runner.shard], self._request.job.spec.failure_policy.backoff_limit_per_shard
+    def _after_crash(self, shard: int, how: str) -> list[int]:
+        self._crashes[shard] += 1
+        crashes, most = self._crashes[shard], self._request.job.spec.failure_policy.backoff_limit_per_shard
         if self._why is not None:
             return []
         if crashes > most:
             self._stop(
                 Phase.FAILED,
                 ExitCode.JOB_FAILED,
-                f"The process of shard {runner.shard} crashed {crashes} times (last: {_how_it_ended(runner.process)}); "
+                f"The process of shard {shard} crashed {crashes} times (last: {how}); "
                 f"failurePolicy.backoffLimitPerShard allows {most} restarts. Run the same command again to go on with what is missing.",
             )
             return []
         self._tally.restarts += 1
-        return [runner.shard]
+        return [shard]
 
     def _apply_failure_policy(self) -> None:
-        if self._tally.everything_ended:
-            return  # nothing is won by stopping, and the end is judged with all files written
         why = too_many_failures(self._request.job.spec.failure_policy, self._tally.failed, self._tally.done)
-        if why is not None:
+        # Once everything has ended nothing is won by stopping, and the end is judged with all files written.
+        if why is not None and not self._tally.everything_ended:
             self._stop(Phase.FAILED, ExitCode.JOB_FAILED, why)
 
     def _stop(self, phase: Phase, code: ExitCode, why: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 
 from imagejob_api.imagejob import Phase
 from imagejob_runner.audit import LimitFigures, LimitTally
@@ -40,7 +41,7 @@ class Tally:
 
     def add(self, key: str, snapshot: Snapshot) -> None:
         """A process has reported."""
-        self._latest[key] = snapshot
+        self._latest[key] = replace(snapshot, holds=[])
         for hold in snapshot.holds:
             self._holds[hold.limit].add(hold)
 

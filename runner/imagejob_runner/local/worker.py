@@ -13,7 +13,7 @@ from typing import Any
 
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.constants import ExitCode
-from imagejob_runner.exceptions import InvalidJobError, RunnerError
+from imagejob_runner.exceptions import DeviceError, InvalidJobError, RunnerError
 from imagejob_runner.local.messages import Ended, Go, Ready, Snapshot, Stop
 from imagejob_runner.pipeline.assembly import check_code
 from imagejob_runner.shard import ShardRequest, ShardRun
@@ -31,7 +31,8 @@ def main(connection: Connection, request: ShardRequest) -> None:
     try:
         ended = asyncio.run(_Worker(connection, request).run())
     except (RunnerError, LeaseError) as error:
-        ended = Ended(error=str(error), exit_code=getattr(error, "exit_code", ExitCode.STORAGE))
+        code = getattr(error, "exit_code", ExitCode.STORAGE)
+        ended = Ended(error=str(error), exit_code=code, again=isinstance(error, DeviceError))
     except Exception as error:  # noqa: BLE001  a defect must reach the user with its place, not vanish with the process
         traceback.print_exc()
         ended = Ended(error=f"internal error, please report it: {type(error).__name__}: {error}", exit_code=ExitCode.JOB_FAILED)

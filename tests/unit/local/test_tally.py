@@ -3,6 +3,7 @@
 from collections import Counter
 
 from imagejob_api.imagejob import Phase
+from imagejob_runner.audit import Hold
 from imagejob_runner.local.messages import Snapshot
 from imagejob_runner.local.tally import Tally
 from imagejob_runner.output import UNREAD
@@ -73,3 +74,13 @@ def test_a_row_that_has_not_been_read_may_be_one_that_is_known() -> None:
     tally.ended("0/1")
     tally.add("0/2", Snapshot(Progress(), Counter({"ok": 4, UNREAD: 8})))
     assert tally.already == Counter({UNREAD: 4}), "eight of the twelve are those of the process before"
+
+
+def test_holds_are_counted_and_not_kept() -> None:
+    tally = Tally({"gpu": 1})
+    hold = Hold("node", "boot", "gpu", slot=0, fence=1, id="a-1", asked=0.0, start=1.0, end=3.0, busy=1.5, waited=True)
+    for shard in range(2):
+        tally.add(f"{shard}/1", Snapshot(Progress(), Counter(), [hold], {"gpu": 2}))
+    assert tally.limits()["gpu"].holds == 2
+    assert tally.limits()["gpu"].writes == 4
+    assert not any(snapshot.holds for snapshot in tally._latest.values())
