@@ -123,7 +123,7 @@ def _failure(error: Exception) -> ImageError:
     if is_memory_error(error):
         return ImageError(ErrorCode.OUT_OF_MEMORY, f"not enough memory for a single image: {reason}", retryable=True)
     if is_device_error(error):
-        raise DeviceError(f"{_NO_DEVICE} any more: {reason}") from error
+        raise DeviceError(f"the GPU cannot be used any more by this process: {reason}") from error
     return ImageError(ErrorCode.INFERENCE_FAILED, f"the model failed on this image: {type(error).__name__}: {reason}")
 
 
