@@ -28,6 +28,14 @@ def note_at_pace(item: ImageItem, log: str, pace: str) -> dict[str, str]:
     return note(item, log, float(Path(pace).read_text()))
 
 
+def meet(item: ImageItem, begun: str, gate: str) -> str:
+    """Writes down which process has begun, and lets no image go on before a file is there."""
+    append(begun, str(os.getpid()))
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    return item.id
+
+
 def die_at_commit(item: ImageItem, log: str, point: int) -> dict[str, str]:
     """Has the runner killed, once in a job, before (0) or after (1) the first chunk of it becomes visible."""
     if first_time(f"{log}.died"):

@@ -3,6 +3,7 @@
 import random
 import threading
 import uuid
+from collections import Counter
 from typing import Any
 
 import obstore
@@ -12,7 +13,7 @@ from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 
 from tests.process.conftest import Journal
-from tests.process.harness import ROOT, Lab, Output, Row, call, eventually, inputs
+from tests.process.harness import ROOT, Lab, Output, Row, call, comparable, eventually, inputs
 from tests.tools.photos import photo
 from tests.tools.s3 import S3Server
 
@@ -67,44 +68,50 @@ def test_the_demo_gives_the_same_rows_on_s3_as_on_files(lab: Lab, s3: S3Server) 
 
     rows, expected = output_of(s3, prefix).by_id(), lab.output("files").by_id()
     assert rows.keys() == expected.keys() == set(names)
-    assert [_answers(rows[name]) for name in names] == [pytest.approx(_answers(expected[name]), abs=1e-4) for name in names]
-    assert [_labels(rows[name]) for name in names] == [_labels(expected[name]) for name in names]
+    assert [_scores(rows[name]) for name in names] == [pytest.approx(_scores(expected[name]), abs=1e-4) for name in names]
+    assert [_but_for_scores(rows[name]) for name in names] == [_but_for_scores(expected[name]) for name in names]
     assert _labels(rows["coffee.png"])[0] == "espresso"
     assert _labels(rows["china.jpg"])[0] == "palace"
-    for name in names:
-        for key in ("inputSha256", "modelSha256", "preprocess"):
-            assert rows[name]["provenance"][key] == expected[name]["provenance"][key]
     assert output_of(s3, prefix).succeeded
     lab.verify(url=s3.url(prefix))
 
 
 @pytest.mark.parametrize("place", ["files", "s3"])
 def test_two_runs_that_race_on_one_output_leave_one_row_for_each_input(lab: Lab, place: str, request: pytest.FixtureRequest) -> None:
-    url, output, log = str(lab.folder / "job"), lab.output("job"), lab.folder / "log"
+    url, output, log, begun, gate = str(lab.folder / "job"), lab.output("job"), *(lab.folder / name for name in ("log", "begun", "gate"))
     if place == "s3":
         s3, prefix = request.getfixturevalue("s3"), f"race-{uuid.uuid4().hex}"
         prove_conditional_put(s3)
         url, output = s3.url(prefix), output_of(s3, prefix)
-    steps = [call("work", "note", limit="gpu", arguments={"log": str(log), "seconds": 0.002})]
-    job = lab.job(steps, inputs(200), output=url, chunkSize=8, parallelism=2, slots=4)
+    steps = [
+        call("meet", "meet", concurrency=1, arguments={"begun": str(begun), "gate": str(gate)}),
+        call("work", "note", limit="gpu", hold="50ms", arguments={"log": str(log), "seconds": 0.002}),
+    ]
+    job = lab.job(steps, inputs(200), output=url, chunkSize=8, parallelism=2)
     racers = [lab.start_job(job), lab.start_job(job)]
+    eventually("both processes of both runs have begun", lambda: begun.exists() and len(set(begun.read_text().split())) == 4)
+    gate.touch()
     for racer in racers:
-        assert racer.wait().expect(0).answer["images"]["succeeded"] == 200
-    assert [row["id"] for row in output.rows()] == [item["id"] for item in inputs(200)["urls"]]
-    assert set(log.read_text().split()) == set(output.by_id())
+        answer = racer.wait().expect(0).answer
+        assert answer["images"]["succeeded"] == 200
+        assert answer["limits"]["gpu"]["maxHolders"] == 1
+    ids = [item["id"] for item in inputs(200)["urls"]]
+    assert [row["id"] for row in output.rows()] == ids
+    assert Counter(log.read_text().split()) == dict.fromkeys(ids, 2), "they did not overlap"
     assert output.succeeded
     lab.verify(url=url)
 
 
 def test_a_run_on_s3_is_killed_and_goes_on(lab: Lab, s3: S3Server, chance: random.Random, journal: Journal) -> None:
     prefix, log, images = f"killed-{uuid.uuid4().hex}", lab.folder / "log", 200
-    steps = [call("work", "note", limit="gpu", arguments={"log": str(log), "seconds": 0.005}, concurrency=1)]
-    job = lab.job(steps, inputs(images), output=s3.url(prefix), chunkSize=8, parallelism=2, slots=2)
+    steps = [call("work", "note", limit="gpu", hold="50ms", arguments={"log": str(log), "seconds": 0.005}, concurrency=1)]
+    job = lab.job(steps, inputs(images), output=s3.url(prefix), chunkSize=8, parallelism=2)
     run = lab.start_job(job)
     wanted = chance.randrange(20, 120)
     eventually("images", lambda: log.exists() and len(log.read_text().split()) >= wanted)
     run.kill_group()
-    lab.run(job).expect(0)
+    ended = lab.run(job).expect(0)
+    assert ended.answer["limits"]["gpu"]["maxHolders"] == 1
     again = len(log.read_text().split()) - images
     journal.figure(f"{again} of {images} images done again after a kill of 2 workers on S3")
     assert again <= 2 * (8 + 1)
@@ -120,5 +127,13 @@ def _labels(row: Row) -> list[str]:
     return [answer["label"] for answer in row["outputs"]["classify"]]
 
 
-def _answers(row: Row) -> list[float]:
+def _scores(row: Row) -> list[float]:
     return [answer["score"] for answer in row["outputs"]["classify"]]
+
+
+def _but_for_scores(row: Row) -> Row:
+    """All that a row says, but for where its image was read and for scores, which depend a little on the other images of a batch."""
+    (kept,) = comparable([row])
+    del kept["url"]
+    answers = [{key: value for key, value in answer.items() if key != "score"} for answer in row["outputs"]["classify"]]
+    return {**kept, "outputs": {**row["outputs"], "classify": answers}}

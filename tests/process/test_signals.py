@@ -15,12 +15,12 @@ IMAGES, CHUNK, WORKERS = 60, 8, 2
 HANGS = "1000"
 
 
-def paced(lab: Lab, seconds: str, *, images: int = IMAGES, **spec: object) -> tuple[Path, Path, Path]:
+def paced(lab: Lab, seconds: str, *, images: int = IMAGES, slots: int = 1, **spec: object) -> tuple[Path, Path, Path]:
     """A job whose images take as long as a file says; the job, its log and that file."""
     log, pace = lab.folder / "log", lab.folder / "pace"
     pace.write_text(seconds)
     step = call("work", "note_at_pace", limit="gpu", hold="50ms", arguments={"log": str(log), "pace": str(pace)})
-    return lab.job([step], inputs(images), slots=WORKERS, parallelism=WORKERS, chunkSize=CHUNK, **spec), log, pace
+    return lab.job([step], inputs(images), slots=slots, parallelism=WORKERS, chunkSize=CHUNK, **spec), log, pace
 
 
 def lines(log: Path) -> list[str]:
@@ -63,7 +63,7 @@ def test_a_run_that_is_interrupted_commits_what_is_whole_and_goes_on_later(lab: 
 
 
 def test_the_second_ctrl_c_ends_a_run_at_once(lab: Lab) -> None:
-    job, log, pace = paced(lab, HANGS)
+    job, log, pace = paced(lab, HANGS, slots=WORKERS)
     run = lab.start_job(job)
     after(Path(f"{log}.begun"), WORKERS, run)
     run.send(signal.SIGINT)
@@ -107,7 +107,8 @@ def test_when_the_terminal_closes_the_runners_end_by_themselves_and_free_their_s
     begun = time.monotonic()
     eventually("all processes have ended", lambda: not run.group(), within=10)
     ended = time.monotonic() - begun
-    assert lab.limits()["gpu"]["held"] == 0
+    state = lab.limits()["gpu"]
+    assert (state["held"], state["waiting"]) == (0, 0)
     assert ended < 2
     pace.write_text("0")
     lab.run(job).expect(0)
@@ -116,9 +117,9 @@ def test_when_the_terminal_closes_the_runners_end_by_themselves_and_free_their_s
 
 def test_a_run_that_waits_for_a_slot_can_be_interrupted(lab: Lab) -> None:
     job, log, _ = paced(lab, "0", images=CHUNK, name="job")
-    lab.start("lease", "define", "gpu", "--slots", str(WORKERS)).wait().expect(0)
-    other = lab.start("lease", "exec", "gpu", "--slots", str(WORKERS), "--", "sleep", HANGS)
-    eventually("the slots are taken", lambda: lab.limits()["gpu"]["held"] == WORKERS)
+    lab.start("lease", "define", "gpu", "--slots", "1").wait().expect(0)
+    other = lab.start("lease", "exec", "gpu", "--", "sleep", HANGS)
+    eventually("the slot is taken", lambda: lab.limits()["gpu"]["held"] == 1)
     run = lab.start_job(job)
     eventually("the run waits", lambda: lab.limits()["gpu"]["waiting"] > 0)
     run.send(signal.SIGINT)
@@ -126,7 +127,7 @@ def test_a_run_that_waits_for_a_slot_can_be_interrupted(lab: Lab) -> None:
         run.wait().expect(130)
     assert seconds[0] < 5
     state = lab.limits()["gpu"]
-    assert (state["held"], state["waiting"]) == (WORKERS, 0)
+    assert (state["held"], state["waiting"]) == (1, 0)
     other.send(signal.SIGTERM)
     other.wait()
     lab.run(job).expect(0)
