@@ -129,11 +129,14 @@ def servers(cluster: Cluster, workers: list[str], runner_image: str) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def recorder(cluster: Cluster) -> Iterator[LeaseRecorder]:
+def recorder(cluster: Cluster, pytestconfig: pytest.Config) -> Iterator[LeaseRecorder]:
     """Sees every revision of every Lease of a limit, in all tests; at the end the API server's log says from which node each write came."""
     with LeaseRecorder(cluster.kubeconfig, NAMESPACE) as recorder:
         yield recorder
+        figures = f"{recorder.judge.judged} revisions of Leases were judged; {recorder.gaps} times some may have been missed"
+        pytestconfig.stash.setdefault(_FIGURES, []).append(figures)
         recorder.check(audit_log=cluster.audit_log, operators=_WRITERS)
+        assert recorder.gaps <= recorder.gaps_allowed, figures
 
 
 @pytest.fixture(autouse=True)
