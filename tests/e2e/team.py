@@ -34,7 +34,11 @@ class Team:
     namespace: str
 
     def prepare(self) -> None:
-        """Makes what its jobs name: the Secret with the bucket's credentials, the ConfigMap with the functions."""
+        """Makes what its jobs name: the Secret with the bucket's credentials, the ConfigMap with the functions.
+
+        The namespace takes only pods that Pod Security's strictest profile takes.
+        """
+        self.cluster.kubectl("label", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=restricted")
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": CREDENTIALS}
         functions = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "functions"}, "data": {"steps.py": STEPS.read_text()}}
         self.apply(secret, functions)
@@ -146,6 +150,10 @@ class Team:
         """Names of this team's pods that hold a slot of a limit on a node."""
         holders = [holder.pod.partition("/") for holder in self.lease(node, limit).holders]
         return {name for namespace, _, name in holders if namespace == self.namespace}
+
+    def held(self, nodes: Sequence[str]) -> set[str]:
+        """Names of this team's pods that hold a slot of the GPU of any of some nodes."""
+        return set().union(*(self.holders(node) for node in nodes))
 
     def pods(self, name: str, part: str = "work") -> list[Json]:
         """The pods of a part of an ImageJob."""

@@ -9,8 +9,10 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from imagejob_api.imagejob import Phase
 from tests.e2e.servers import SERVICES
 from tests.e2e.team import Team
+from tests.e2e.timeline import shown
 
 _DEMO: Final = Path(__file__).parents[2] / "examples" / "imagejob.yaml"
 _PHOTOS: Final = 10
@@ -36,23 +38,19 @@ def on_cluster(team: Team) -> list[dict[str, Any]]:
 
 @pytest.mark.model
 def test_the_demos_file_gives_the_rows_of_a_local_run_from_pods_on_both_workers(team: Team, workers: list[str], tmp_path: Path) -> None:
-    watch = team.cluster.kubectl_command(f"--namespace={team.namespace}", "get", "imagejobs", "--watch")
-    with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as watching:
-        try:
-            team.apply(*on_cluster(team))
-            status = team.wait_until_finished("demo", _MINUTES)
-        finally:
-            watching.terminate()
-        shown = [line.split() for line in watching.communicate()[0].splitlines()]
+    with shown(team.cluster, team.namespace, Phase.SUCCEEDED) as table:
+        team.apply(*on_cluster(team))
+        status = team.wait_until_finished("demo", _MINUTES)
 
     assert team.condition("demo", "Finished")["reason"] == "Succeeded"
     assert {found["type"] for found in status["conditions"] if found["status"] == "True"} == {"Finished", "Complete"}
     assert status["images"] == {"total": _PHOTOS, "succeeded": _PHOTOS, "failed": 0, "skipped": 0}
     assert {pod["spec"]["nodeName"] for pod in team.pods("demo")} == set(workers)
 
-    assert shown[0] == ["NAME", "PHASE", "PROGRESS", "FAILED", "RATE", "WAITING", "AGE"]
-    assert [line[1] for line in shown[1:] if line[1] in {"Running", "Succeeded"}]
-    assert shown[-1][1:3] == ["Succeeded", f"{_PHOTOS}/{_PHOTOS}"]
+    assert table.lines[0] == ["NAME", "PHASE", "PROGRESS", "FAILED", "RATE", "WAITING", "AGE"]
+    assert table.phases[-2:] == [Phase.RUNNING, Phase.SUCCEEDED]
+    assert table.done == sorted(table.done)
+    assert table.lines[-1][1:3] == [Phase.SUCCEEDED, f"{_PHOTOS}/{_PHOTOS}"]
 
     local = tmp_path / "output"
     subprocess.run([sys.executable, "-m", "imagejob_cli", "run", "-f", str(_DEMO), "--output", str(local)], check=True)

@@ -3,8 +3,10 @@
 import json
 from typing import Final
 
+from imagejob_api.imagejob import Phase
 from imagejob_api.pod import RunnerExit
 from tests.e2e.team import Json, Team, call, gpu
+from tests.e2e.timeline import shown
 
 _IMAGES: Final = 80
 _CHUNK: Final = 2
@@ -22,11 +24,6 @@ def exit_codes(team: Team, name: str) -> set[int]:
     return {pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] for pod in team.pods(name)}
 
 
-def held(team: Team, workers: list[str]) -> set[str]:
-    """Pods of the team that have a slot."""
-    return set().union(*(team.holders(worker) for worker in workers))
-
-
 def test_a_cancelled_job_leaves_whole_outputs_with_which_another_goes_on(team: Team, workers: list[str]) -> None:
     first = long_job(team, "first")
     team.apply(first)
@@ -36,7 +33,7 @@ def test_a_cancelled_job_leaves_whole_outputs_with_which_another_goes_on(team: T
     assert status["phase"] == "Cancelled"
     assert (team.condition("first", "Finished")["reason"], team.condition("first", "Failed")["reason"]) == ("Cancelled", "Cancelled")
     assert exit_codes(team, "first") <= {RunnerExit.STOPPED, RunnerExit.DONE}
-    assert held(team, workers) == set()
+    assert team.held(workers) == set()
 
     before = {row["id"]: row for row in team.rows("first")}
     assert 0 < len(before) < _IMAGES
@@ -49,6 +46,7 @@ def test_a_cancelled_job_leaves_whole_outputs_with_which_another_goes_on(team: T
     rest["spec"]["output"] = first["spec"]["output"]
     team.apply(rest)
     team.wait_until_finished("second")
+    assert team.held(workers) == set()
     assert team.condition("second", "Finished")["reason"] == "Succeeded"
     after = {row["id"]: row for row in team.check_output("first")}
     assert len(after) == _IMAGES
@@ -56,23 +54,30 @@ def test_a_cancelled_job_leaves_whole_outputs_with_which_another_goes_on(team: T
 
 
 def test_a_suspended_job_ends_its_pods_and_goes_on_when_it_is_resumed(team: Team, workers: list[str]) -> None:
-    team.apply(long_job(team, "paused"))
-    team.wait_until_working("paused", images=4)
-    team.patch("paused", suspend=True)
-    team.wait_for_condition("paused", "Suspended")
-    team.wait_for_condition("paused", "Reconciling=False")
-    assert team.phase("paused") == "Suspended"
-    assert team.pods("paused") == [] or exit_codes(team, "paused") <= {RunnerExit.STOPPED, RunnerExit.DONE}
-    assert team.running("paused") == []
-    assert held(team, workers) == set()
-    before = {row["id"]: row for row in team.rows("paused")}
-    assert 0 < len(before) < _IMAGES
-    assert len(before) % _CHUNK == 0
+    with shown(team.cluster, team.namespace, Phase.SUCCEEDED) as table:
+        team.apply(long_job(team, "paused"))
+        team.wait_until_working("paused", images=4)
+        team.patch("paused", suspend=True)
+        team.wait_for_condition("paused", "Suspended")
+        team.wait_for_condition("paused", "Reconciling=False")
+        assert team.phase("paused") == "Suspended"
+        assert team.pods("paused") == [] or exit_codes(team, "paused") <= {RunnerExit.STOPPED, RunnerExit.DONE}
+        assert team.running("paused") == []
+        assert team.held(workers) == set()
+        before = {row["id"]: row for row in team.rows("paused")}
+        assert 0 < len(before) < _IMAGES
+        assert len(before) % _CHUNK == 0
 
-    team.patch("paused", suspend=False)
-    team.wait_until_finished("paused")
+        team.patch("paused", suspend=False)
+        team.wait_until_finished("paused")
+    assert team.held(workers) == set()
     assert team.condition("paused", "Finished")["reason"] == "Succeeded"
     assert team.condition("paused", "Suspended")["status"] == "False"
     after = {row["id"]: row for row in team.check_output("paused")}
     assert len(after) == _IMAGES
     assert after.items() >= before.items(), "what was done has been done again"
+
+    phases = [phase for phase in table.phases if phase != Phase.PENDING]
+    assert phases == [Phase.RUNNING, Phase.SUSPENDED, Phase.RUNNING, Phase.SUCCEEDED]
+    assert table.done == sorted(table.done)
+    assert set(table.done) - {0, _IMAGES}, "it was seen on its way"

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -17,6 +17,9 @@ from tests.tools.following import Following
 from tests.tools.plugin import PLUGIN, Done, Plugin
 
 Follow = Callable[..., Following]
+
+_REAPED_SECONDS: Final = 2.0
+"""From the end of a job that crashed until nobody has its slots."""
 
 
 @pytest.fixture
@@ -96,11 +99,12 @@ def test_logs_follow_the_pod_that_takes_anothers_place(team: Team, plugin: Plugi
     assert "Asked to stop" in "".join(line for line in said.splitlines() if line.startswith(f"[{first[1]}]"))
 
 
-def test_a_job_that_crashes_leads_to_the_logs_of_its_failed_pods(team: Team, plugin: Plugin) -> None:
+def test_a_job_that_crashes_leads_to_the_logs_of_its_failed_pods(team: Team, plugin: Plugin, workers: list[str]) -> None:
     policy = {"backoffLimitPerShard": 0}
-    team.apply(team.image_job("broken", [call("crash")], images=2, failurePolicy=policy))
+    team.apply(team.image_job("broken", [call("crash", limits=[gpu()])], images=2, failurePolicy=policy))
     done = plugin("status", "broken", "-w", "--timeout", "3m").expect(1)
-    assert "Crashed (a fault of the cluster)" in done.out
+    eventually(lambda: team.held(workers), set(), seconds=_REAPED_SECONDS)
+    assert "Crashed (a fault of the job's code or of the cluster)" in done.out
     assert f"kubectl imagejob logs broken --failed -n {team.namespace}" in done.out
     assert pods_of(plugin("logs", "broken", "--failed").expect(0).out, "broken") == {"0"}
 

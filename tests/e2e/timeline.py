@@ -1,17 +1,26 @@
 """What became of objects, and when."""
 
+import itertools
 import json
+import os
+import re
+import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
+from imagejob_api.imagejob import Phase
 from nodelease.codec import decode
 from nodelease.state import LeaseState
 from tests.cluster.cluster import Cluster
 from tests.e2e.waiting import eventually
 from tests.tools.chart import NAMESPACE
+from tests.tools.following import Following
 
 Json = dict[str, Any]
 
@@ -67,3 +76,36 @@ class LeaseTimeline(Timeline):
     def states(self) -> list[tuple[float, LeaseState]]:
         """All of them."""
         return [(at, decode(lease)) for at, lease in list(self.seen)]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The words of the lines that `kubectl get imagejobs --watch` has printed about the one job of a namespace, its headings first."""
+
+    lines: list[list[str]] = field(default_factory=list)
+
+    @property
+    def phases(self) -> list[str]:
+        """Its phases, one after the other."""
+        words = [line[1] for line in self.lines if line[1] in set(Phase)]
+        return [phase for phase, _ in itertools.groupby(words)]
+
+    @property
+    def done(self) -> list[int]:
+        """The images done by then, line by line."""
+        words = [line[2] for line in self.lines if line[1] in set(Phase)]
+        return [int(word.partition("/")[0]) for word in words if re.fullmatch(r"\d+/\d+", word)]
+
+
+@contextmanager
+def shown(cluster: Cluster, namespace: str, last: Phase) -> Iterator[Shown]:
+    """Runs `kubectl get imagejobs --watch` while it is open; what it printed is there afterwards, up to the phase `last`."""
+    told = Shown()
+    watching = Following(cluster.kubectl_command(f"--namespace={namespace}", "get", "imagejobs", "--watch"), os.environ)
+    try:
+        yield told
+        watching.line_with(last)
+        watching.interrupt(signal.SIGTERM)
+        told.lines.extend(line.split() for line in watching.end().out.splitlines())
+    finally:
+        watching.kill()
