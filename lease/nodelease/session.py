@@ -14,12 +14,12 @@ from nodelease.claim import Claim
 from nodelease.clock import now
 from nodelease.constants import ANSWER_SECONDS, RETRY_LAST_SECONDS, STALL_FRACTION, WATCH_LINGER_SECONDS
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
-from nodelease.expiry import BeatObserver
 from nodelease.holding import Holding, Owner
-from nodelease.operations import expiry, finish, renewal
+from nodelease.operations import finish, renewal
 from nodelease.stall import StallMeter
 from nodelease.state import Holder, LeaseState
 from nodelease.store import LeaseStore
+from nodelease.watchdog import Watchdog
 from nodelease.writer import LeaseWriter, Operation
 
 logger = logging.getLogger(__name__)
@@ -42,10 +42,9 @@ class LimitSession:
         self._claims: dict[str, Claim] = {}
         self._held: dict[str, Holding] = {}
         self._releases: set[Future[None]] = set()
-        self._beats = BeatObserver()
+        self._watchdog = Watchdog(limit, self.writer, self._claims)
         self._stall = StallMeter()
         self._duration: int | None = None
-        self._expiry_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._watch_task: asyncio.Task[None] | None = None
         self._renew_task: asyncio.Task[None] | None = None
@@ -127,9 +126,9 @@ class LimitSession:
     async def abort(self) -> None:
         """Stop at this point, and tell the store nothing."""
         self._stall.stop()
-        for timer in (self._expiry_timer, self._idle_timer):
-            if timer is not None:
-                timer.cancel()
+        self._watchdog.stop()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         tasks = [task for task in (self._watch_task, self._renew_task) if task is not None]
         for task in tasks:
             task.cancel()
@@ -274,7 +273,7 @@ class LimitSession:
             return
         if state.duration_seconds != self._duration:
             self._duration_changed(state.duration_seconds)
-        self._beats.observe(state, now())
+        self._watchdog.observe(state)
         for claim in tuple(self._claims.values()):
             if claim.operation is None:
                 self._review_claim(claim, state, since, old=old or self._stall.stalled)
@@ -342,27 +341,22 @@ class LimitSession:
             self._stall.start(duration * STALL_FRACTION)
         if first:
             return
-        self._beats = BeatObserver()
-        if self._expiry_timer is not None:
-            self._expiry_timer.cancel()
-            self._expiry_timer = None
+        self._watchdog.begin_anew()
         for holding in self._held.values():
             holding.set_duration(duration)
         if self._renew_task is not None:
             self._renew_task.cancel()
             self._renew_task = asyncio.get_running_loop().create_task(self._renew())
 
-    # Looking after others, and at others.
+    # The watch, and what runs beside it.
 
     def _settle(self) -> None:
         """Keep running only the timers that somebody needs."""
         if self._claims:
-            self._schedule_expiry()
+            self._watchdog.start()
             return
         self._stall.stop()
-        if self._expiry_timer is not None:
-            self._expiry_timer.cancel()
-            self._expiry_timer = None
+        self._watchdog.stop()
         if not self._held and self._idle_timer is None:
             self._idle_timer = asyncio.get_running_loop().call_later(WATCH_LINGER_SECONDS, self._sleep)
 
@@ -374,31 +368,6 @@ class LimitSession:
             self._watch_task.cancel()
             self._watch_task = None
             self.writer.forget()
-
-    def _rank(self, state: LeaseState) -> int:
-        return next((place for place, waiter in enumerate(state.queue) if waiter.id in self._claims), len(state.queue))
-
-    def _schedule_expiry(self) -> None:
-        if self._expiry_timer is not None or self.writer.snapshot is None:
-            return
-        state = self.writer.snapshot.state
-        due = self._beats.next_due(state, now(), self._rank(state))
-        if due is not None:
-            self._expiry_timer = asyncio.get_running_loop().call_later(max(0.0, due - now()), self._expire)
-
-    def _expire(self) -> None:
-        self._expiry_timer = None
-        if not self._claims or self.writer.snapshot is None:
-            return
-        state = self.writer.snapshot.state
-        dead = self._beats.due(state, now(), self._rank(state))
-        for holder in dead:
-            logger.warning("Holder %s of limit %r has not renewed for %d s; expiring it", holder.pod, self.limit, state.duration_seconds)
-            self.writer.submit(expiry(holder))
-        if dead:
-            self._expiry_timer = asyncio.get_running_loop().call_later(RETRY_LAST_SECONDS, self._expire)
-        else:
-            self._schedule_expiry()
 
     async def _watch(self) -> None:
         while True:
