@@ -11,7 +11,6 @@ import pytest
 
 from imagejob_api.pod import ANNOTATION_PROGRESS, PodProgress, RunnerExit
 from nodelease import LeaseClient
-from nodelease.constants import ANNOTATION_QUEUE
 from nodelease.kubernetes.objects import new_lease
 from nodelease.state import LeaseState
 from tests.cluster.control_plane import ControlPlane
@@ -111,19 +110,6 @@ def test_a_pod_of_a_job_with_higher_priority_stands_first_and_goes_first(team: T
     fences = {name: min(hold["fence"] for hold in holds(team.pods.lab.output(name).folder)) for name in priorities}
     assert fences["high"] == 2, "the first grant after the one that all waited for"
     assert fences["low"] > 2
-
-
-def test_a_pod_waits_with_the_priority_of_its_job(team: Team) -> None:
-    team.make_lease("gpu", 0)
-    steps = [call("work", "note", limit="gpu", arguments={"log": str(team.pods.lab.folder / "log")})]
-    team.start(team.pods.job(steps, inputs(4), priority=5), 0)
-
-    def queue() -> list[dict[str, Any]]:
-        waiting: list[dict[str, Any]] = json.loads(team.get("lease", NODE)["metadata"]["annotations"][ANNOTATION_QUEUE])
-        return waiting
-
-    eventually("it waits", queue)
-    assert [(waiter["pod"], waiter["priority"]) for waiter in queue()] == [(f"{team.namespace}/job-0", 5)]
 
 
 def test_a_limit_that_is_not_there_is_told(team: Team) -> None:
