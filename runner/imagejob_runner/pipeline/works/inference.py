@@ -12,6 +12,7 @@ from imagejob_runner.models.labels import IMAGENET
 from imagejob_runner.models.predictor import Predictor
 from imagejob_runner.pipeline.flight import Flight
 from imagejob_runner.pipeline.works.base import in_thread
+from imagejob_runner.process import share_interpreter
 
 
 class InferenceWork:
@@ -31,6 +32,7 @@ class InferenceWork:
         return self._infer.batch_size
 
     async def __aenter__(self) -> Self:
+        share_interpreter()
         self._predictor = await asyncio.get_running_loop().run_in_executor(self._threads, load, self._infer)
         return self
 
