@@ -1,10 +1,9 @@
 """What a process must be told, most of it before it starts, so that inference on CPUs runs at the speed of the machine.
 
 glibc gives every large block back to the kernel when it is freed, so each forward pass of a network pays for fresh, zeroed pages again:
-measured
-with EfficientNet-Lite0 at batch 32 on two cores, 22 images a second against 126 with the thresholds below. On threads other than the
-main one the
-thresholds hold only with a single arena. glibc reads these variables when a process starts, so they must stand in its environment by then.
+measured with EfficientNet-Lite0 at batch 32 on two cores, 22 images a second against 126 with the thresholds below. On threads other than
+the main one the thresholds hold only with a single arena. glibc reads these variables when a process starts, so they must stand in its
+environment by then.
 """
 
 import os

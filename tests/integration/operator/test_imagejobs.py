@@ -108,12 +108,11 @@ async def test_a_job_of_the_same_name_may_follow_at_once(world: World) -> None:
     await world.create("flowers")
     await world.running_pods("flowers", 2)
     await world.api.delete(IMAGE_JOB, "flowers", world.namespace)
-    await world.create("flowers", parallelism=1)
+    uid = (await world.create("flowers", parallelism=1))["metadata"]["uid"]
 
+    # The first Job's pods go one by one, so that their number tells nothing until there is the second Job.
+    await world.until(lambda: world.job("flowers"), lambda job: job is not None and job["metadata"]["ownerReferences"][0]["uid"] == uid)
     await world.running_pods("flowers", 1)
-    job = await world.job("flowers")
-    assert job is not None
-    assert job["metadata"]["ownerReferences"][0]["uid"] == (await world.api.get(IMAGE_JOB, "flowers", world.namespace))["metadata"]["uid"]
 
 
 async def test_suspend_resume_and_cancel(operator: Plane, world: World) -> None:
