@@ -32,4 +32,5 @@ def is_memory_error(error: BaseException) -> bool:
 
 def is_device_error(error: BaseException) -> bool:
     """Whether an error tells of the device and not of the model. torch has no type of its own for the GPU's errors, only their text."""
-    return is_memory_error(error) or "CUDA error" in str(error)
+    text = str(error)
+    return is_memory_error(error) or "CUDA error" in text or "device-side assert" in text

@@ -55,13 +55,10 @@ class Memory:
             NoRoom: They are not free now.
         """
 
-        async def wait() -> None:
-            await self.bytes.take(flight.chunk.sequence, amount)
+        def note() -> None:
             flight.held_bytes = amount
 
-        if not self.bytes.take_now(flight.chunk.sequence, amount):
-            raise NoRoom(wait)
-        flight.held_bytes = amount
+        _hold(self.bytes, flight, amount, note)
 
     def hold_pixels(self, flight: Flight, amount: int) -> None:
         """Takes pixels for an image that holds none yet.
@@ -70,13 +67,10 @@ class Memory:
             NoRoom: They are not free now.
         """
 
-        async def wait() -> None:
-            await self.pixels.take(flight.chunk.sequence, amount)
+        def note() -> None:
             flight.held_pixels = amount
 
-        if not self.pixels.take_now(flight.chunk.sequence, amount):
-            raise NoRoom(wait)
-        flight.held_pixels = amount
+        _hold(self.pixels, flight, amount, note)
 
     async def give_back(self, flight: Flight) -> None:
         """An image has ended: frees all it held."""
@@ -84,6 +78,16 @@ class Memory:
         await self.pixels.give_back(flight.chunk.sequence, flight.held_pixels)
         flight.held_bytes = flight.held_pixels = 0
         flight.item.data = flight.item.image = flight.item.array = None
+
+
+def _hold(budget: Budget, flight: Flight, amount: int, note: Callable[[], None]) -> None:
+    async def wait() -> None:
+        await budget.take(flight.chunk.sequence, amount)
+        note()
+
+    if not budget.take_now(flight.chunk.sequence, amount):
+        raise NoRoom(wait)
+    note()
 
 
 class PlainWork:
