@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from imagejob_api.pod import LABEL_JOB, LABEL_PART
+from imagejob_runner.audit import Hold, LimitFigures, LimitTally
+from imagejob_runner.constants import HOLDS_FOLDER
 from nodelease.codec import decode
 from nodelease.kubernetes.names import lease_name
 from nodelease.state import LeaseState
@@ -178,6 +180,17 @@ class Team:
         report = self.verify(name)
         assert report.returncode == 0, report.stdout + report.stderr
         return self.rows(name)
+
+    def holds(self, name: str) -> list[Hold]:
+        """The audit records of a job's pods."""
+        return [Hold(**record) for record in self.servers.read(self.key(name), HOLDS_FOLDER)]
+
+    def limit_figures(self, name: str) -> LimitFigures:
+        """What the pods of a job did with its one limit on one node, by their audit records."""
+        tally = LimitTally()
+        for hold in self.holds(name):
+            tally.add(hold)
+        return tally.figures(writes=0)
 
 
 def call(function: str, *, step: str | None = None, limits: Sequence[Json] = (), **arguments: object) -> Json:

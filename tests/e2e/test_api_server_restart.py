@@ -6,8 +6,6 @@ from typing import Any, Final
 
 import pytest
 
-from imagejob_runner.audit import Hold, LimitTally
-from imagejob_runner.constants import HOLDS_FOLDER
 from tests.cluster.cluster import Cluster
 from tests.e2e import containers
 from tests.e2e.release import Release
@@ -66,7 +64,4 @@ def test_no_slot_is_granted_twice_and_everything_goes_on(cluster: Cluster, team:
     assert team.condition("through", "Finished")["reason"] == "Succeeded"
     assert {pod["metadata"]["uid"] for pod in team.pods("through")} == pods
     assert len(team.check_output("through")) == _IMAGES
-    tally = LimitTally()
-    for record in team.servers.read(team.key("through"), HOLDS_FOLDER):
-        tally.add(Hold(**record))
-    assert tally.figures(writes=0).max_holders == _SLOTS
+    assert team.limit_figures("through").max_holders == _SLOTS

@@ -7,7 +7,6 @@ from typing import Final
 
 import pytest
 
-from imagejob_runner.constants import HOLDS_FOLDER
 from tests.cluster.cluster import Cluster
 from tests.e2e.team import API, Team, call
 from tests.e2e.waiting import eventually
@@ -84,9 +83,7 @@ def test_two_jobs_on_one_node_take_turns_by_their_hold(team: Team, limit: Limit)
         team.wait_until_finished(name)
         assert len(team.check_output(name)) == 60
 
-    holds = sorted(
-        (record["start"], record["end"], name) for name in ("one", "other") for record in team.servers.read(team.key(name), HOLDS_FOLDER)
-    )
+    holds = sorted((hold.start, hold.end, name) for name in ("one", "other") for hold in team.holds(name))
     last_start = {name: max(start for start, _, whose in holds if whose == name) for name in ("one", "other")}
     first_end = {name: min(end for _, end, whose in holds if whose == name) for name in ("one", "other")}
     both = [hold for hold in holds if max(first_end.values()) <= hold[0] <= min(last_start.values())]

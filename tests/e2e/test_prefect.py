@@ -9,8 +9,6 @@ bare write's way to a watch is measured, and where that alone is slow a hand-ove
 from collections.abc import Callable
 from typing import Final
 
-from imagejob_runner.audit import Hold, LimitTally
-from imagejob_runner.constants import HOLDS_FOLDER
 from imagejob_runner.statistics import percentile
 from tests.e2e.team import Team, call, gpu
 from tests.tools.write_to_watch import WriteToWatch
@@ -41,10 +39,7 @@ def test_ten_pods_share_two_slots_almost_without_a_gap(team: Team, workers: list
     outputs = [row["outputs"] for row in rows]
     assert len({output["infer"]["pod"] for output in outputs}) == _PODS
     elapsed = max(output["save"]["ended"] for output in outputs) - min(output["download"]["began"] for output in outputs)
-    tally = LimitTally()
-    for record in team.servers.read(team.key("prefect"), HOLDS_FOLDER):
-        tally.add(Hold(**record))
-    figures = tally.figures(writes=0)
+    figures = team.limit_figures("prefect")
     hand_overs = [percentile(figures.hand_over_ms, part) for part in _PER_CENT]
     bares = [percentile([1000 * seconds for seconds in bare.seconds], part) for part in _PER_CENT]
     measured(

@@ -17,11 +17,11 @@ from imagejob_operator.imagejobs.executor import Executor, HinderedError, Leftov
 from imagejob_operator.imagejobs.inquiries import inquire
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
 from imagejob_operator.imagejobs.pod_view import PodView
-from imagejob_operator.imagejobs.posting import post
 from imagejob_operator.imagejobs.situation import holds, read_status
 from imagejob_operator.imagejobs.stalled import ASK_AGAIN_SECONDS
 from imagejob_operator.imagejobs.status import as_json, only_numbers, status_patch
 from imagejob_operator.kubernetes import ConflictError, KubernetesApi, NotFoundError, RefusedError
+from imagejob_operator.kubernetes.events import new_event, post_event
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.manifest import Json
@@ -198,7 +198,8 @@ class ImageJobController:
             if left > 0:
                 return min(left, made.again_after if made.again_after is not None else left)
         for notice in made.notices:
-            await post(self._api, job, notice, self._utc())
+            event = new_event(IMAGE_JOB, job["metadata"], notice.kind, notice.reason, notice.message, self._utc())
+            await post_event(self._api, event)
         again = await self._write_status(job, patch)
         if again is not None:
             return again

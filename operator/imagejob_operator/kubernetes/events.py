@@ -1,13 +1,18 @@
 """Kubernetes Events, which `kubectl describe` shows."""
 
 import hashlib
+import logging
 from datetime import datetime
 from typing import Final, Literal
 
 from imagejob_operator.constants import COMPONENT
+from imagejob_operator.kubernetes.api import KubernetesApi
+from imagejob_operator.kubernetes.exceptions import ApiError, ExistsError
 from imagejob_operator.kubernetes.kinds import EVENT, Kind
 from imagejob_operator.manifest import Json
 from imagejob_operator.timestamps import format_time
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_MESSAGE: Final = 1000
 """Kubernetes takes 1,024 bytes."""
@@ -51,3 +56,15 @@ def new_event(kind: Kind, about: Json, severity: Literal["Normal", "Warning"], r
         "lastTimestamp": moment,
         "count": 1,
     }
+
+
+async def post_event(api: KubernetesApi, event: Json) -> None:
+    """Posts an Event, unless it is there. If that fails it is in the log: nothing is held up by it, and a status says the same."""
+    try:
+        await api.create(EVENT, event)
+    except ExistsError:
+        return
+    except ApiError as error:
+        about = event["involvedObject"]
+        name = "/".join(filter(None, (about["namespace"], about["name"])))
+        logger.warning("An Event about %s %s is lost: %s", about["kind"], name, error)

@@ -4,9 +4,9 @@ import logging
 from datetime import UTC, datetime
 from typing import Final
 
-from imagejob_operator.kubernetes import ApiError, ExistsError, KubernetesApi
-from imagejob_operator.kubernetes.events import new_event
-from imagejob_operator.kubernetes.kinds import EVENT, NODE_LIMIT
+from imagejob_operator.kubernetes import KubernetesApi
+from imagejob_operator.kubernetes.events import new_event, post_event
+from imagejob_operator.kubernetes.kinds import NODE_LIMIT
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,7 @@ class Notices:
         if name in self._said:
             return
         logger.warning("Limit %s: %s", limit, message)
-        try:
-            await self._api.create(EVENT, event)
-        except ExistsError:
-            pass
-        except ApiError as error:
-            logger.warning("No event can be posted about limit %s: %s", limit, error)
+        await post_event(self._api, event)
         if len(self._said) >= _REMEMBERED:
             self._said.clear()
         self._said.add(name)
