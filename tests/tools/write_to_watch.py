@@ -1,8 +1,10 @@
 """How long a write of a Lease takes until a watch hears of it: what a hand-over between two pods costs at the least, here and now.
 
-with WriteToWatch(kubeconfig, namespace) as bare:
-    ...  # the Lease of limit LIMIT on node NODE is written and watched all the while
-bare.seconds
+    with WriteToWatch(kubeconfig, namespace) as bare:
+        ...
+    bare.seconds
+
+All the while the Lease of limit LIMIT on node NODE is written and watched.
 """
 
 import asyncio
