@@ -42,6 +42,13 @@ def require_go(wanted: str, why: str) -> str:
 def run_go(go: str, arguments: Sequence[str], *, folder: Path, env: Mapping[str, str], what: str) -> str:
     """What a go command prints.
 
+    Args:
+        go: The command.
+        arguments: What it is to do.
+        folder: Its working directory.
+        env: Added to this process's environment. GOTMPDIR names a folder that goes anyhow: a Go that is killed leaves its temporary files.
+        what: What to call it in messages.
+
     Raises:
         UnavailableError: It failed; the message carries the end of what it said.
     """

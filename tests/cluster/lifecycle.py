@@ -172,5 +172,5 @@ def _folder(name: str) -> Path:
 def _alone() -> Iterator[None]:
     """One run at a time makes or removes clusters: engine and routes are shared."""
     _clusters().mkdir(parents=True, exist_ok=True)
-    with locked(cache_root() / ".clusters.lock"):
+    with locked(cache_root() / ".clusters.lock", "another run that makes or removes a cluster"):
         yield

@@ -38,9 +38,8 @@ class Tool:
     def _build(self, folder: Path) -> None:
         go = require_go(self.go, why=self.name)
         _LOG.info("building %s %s", self.name, self.version)
-        run_go(
-            go, ["install", f"{self.package}@{self.version}"], folder=folder, env={"GOBIN": str(folder)}, what=f"{self.name} {self.version}"
-        )
+        env = {"GOBIN": str(folder), "GOTMPDIR": str(folder)}
+        run_go(go, ["install", f"{self.package}@{self.version}"], folder=folder, env=env, what=f"{self.name} {self.version}")
 
 
 KIND: Final = Tool("kind", "sigs.k8s.io/kind", "v0.33.0", go="1.21")

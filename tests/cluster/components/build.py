@@ -95,7 +95,7 @@ def _build(folder: Path) -> None:
     what = f"Kubernetes {KUBERNETES_VERSION} with etcd {ETCD_VERSION}"
     go = require_go(_go_mod(r"^go (\S+)"), why=what)
     _LOG.info("building %s: six minutes or more the first time on two cores, seconds from Go's cache", what)
-    run_go(go, [*_arguments(), "-o", str(folder / PROGRAM), "."], folder=_MODULE, env={}, what=what)
+    run_go(go, [*_arguments(), "-o", str(folder / PROGRAM), "."], folder=_MODULE, env={"GOTMPDIR": str(folder)}, what=what)
     for name in NAMES:
         (folder / name).symlink_to(PROGRAM)
 

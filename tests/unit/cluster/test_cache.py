@@ -67,6 +67,36 @@ def test_a_failed_build_leaves_nothing(cache: Path) -> None:
     assert [path.name for path in cache.iterdir()] == [".tool-1.lock"]
 
 
+STAND_STILL = """
+import sys
+from pathlib import Path
+from tests.cluster.cache import cached
+
+def build(folder):
+    (folder / "tool").write_text("half")
+    print("began", flush=True)
+    sys.stdin.read()
+
+cached("tool-1", "tool", build)
+"""
+
+
+def test_a_killed_builder_is_followed_by_who_waits(tmp_path: Path, cache: Path) -> None:
+    """What it leaves does not count, and does not stay."""
+    with subprocess.Popen([sys.executable, "-c", STAND_STILL], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == b"began\n"
+        command = [sys.executable, "-c", f"import logging\nlogging.basicConfig(level='INFO')\n{MAKE_ONE}", str(tmp_path / "log")]
+        with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as heir:
+            assert heir.stderr is not None
+            said = f"waiting for another run to make tool-1; one in the background writes to {cache / 'background.log'}\n"
+            assert heir.stderr.readline().endswith(said)
+            victim.kill()
+            assert heir.communicate()[0].strip() == str(cache / "tool-1")
+    assert (cache / "tool-1" / "tool").read_text() == ""
+    assert {path.name for path in cache.iterdir()} == {".tool-1.lock", "tool-1"}
+
+
 def test_half_an_entry_is_made_anew(cache: Path) -> None:
     (cache / "tool-1").mkdir(parents=True)
     (cache / "tool-1" / "tool").write_text("not executable")
