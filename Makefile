@@ -11,7 +11,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format crds bench tools clean distclean
+.PHONY: help demo test programs-in-background lint format crds bench tools clean distclean
 
 help: ## List the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12]"
@@ -23,8 +23,12 @@ demo: $(VENV)/demo.stamp ## Classify real photos with a real model, and print wh
 	@echo
 	@$(BIN)/imagejob show $(DEMO_OUTPUT)
 
-test: lint tools ## Lint, and run all tests
+test: programs-in-background lint ## Lint, and run all tests
 	$(BIN)/python -m pytest
+
+# What the tests need is built beside installing, linting and the first tests, in idle time, until this make ends.
+programs-in-background: | $(VENV)/created.stamp
+	@$(BIN)/python -m tests.tools.programs $$PPID &
 
 lint: $(VENV)/dev.stamp ## Check style, types, the arrows between the packages, generated files, the chart
 	$(BIN)/ruff check
@@ -44,10 +48,8 @@ crds: $(VENV)/dev.stamp ## Generate crds/*.yaml, the chart's copies and the fiel
 bench: $(VENV)/dev.stamp ## Measure, on an otherwise idle machine; one of them: make bench NAME=prefect
 	$(BIN)/python -m bench $(NAME)
 
-tools: $(VENV)/dev.stamp ## Build what the tests need besides Python into a cache outside of this folder: an S3 server, Kubernetes, Helm
-	@$(BIN)/python -m tests.cluster.components.build
-	@$(BIN)/python -m tests.cluster.tools helm kubeconform kwok versitygw
-	@$(BIN)/python -m tests.tools.schemas
+tools: | $(VENV)/created.stamp ## Build what the tests need besides Python into a cache outside of this folder: an S3 server, Kubernetes, Helm
+	@$(BIN)/python -m tests.tools.programs
 
 clean: ## Remove results and caches
 	rm -rf results bench/out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

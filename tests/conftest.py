@@ -1,16 +1,42 @@
 """Fixtures that more than one area of the tests uses."""
 
+import logging
 import signal
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
 from tests.tools.s3 import S3Server, s3_server
 
+_BUILDS: Final = ("tests.cluster.cache", "tests.cluster.components.build")
+"""Loggers of what may take minutes before a test."""
 
-def pytest_configure() -> None:
-    """Takes SIGINT as usual: a shell without job control has what it starts with `&` ignore it, and every program of the tests with it."""
+
+class _Terminal(logging.Handler):
+    """Shows on the terminal, at once, what a test waits for."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__()
+        self._plugins = config.pluginmanager
+
+    def emit(self, record: logging.LogRecord) -> None:
+        capture, terminal = (self._plugins.getplugin(name) for name in ("capturemanager", "terminalreporter"))
+        if capture is not None and terminal is not None:
+            with capture.global_and_fixture_disabled():
+                terminal.write_line(self.format(record))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Shows what is built or waited for.
+
+    Takes SIGINT as usual: a shell without job control has what it starts with `&` ignore it, and every program of the tests with it.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in _BUILDS:
+        logger = logging.getLogger(name)
+        logger.addHandler(_Terminal(config))
+        logger.setLevel(logging.INFO)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ them for a good one.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -22,14 +22,6 @@ _DEADLINE: Final = "60s"
 StartControlPlane = Callable[[Options], ControlPlane]
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Builds what control planes are made of before the first test, since that may take longer than a test may."""
-    wanted = any(item.get_closest_marker("integration") for item in session.items)
-    if wanted and not session.config.option.collectonly:
-        with suppress(UnavailableError):  # the tests that need it say so
-            install_components()
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Shows the logs of a failed test's control planes."""
@@ -43,7 +35,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session", autouse=True)
 def components() -> Path:
-    """The folder with Kubernetes' programs, without which no test here can run."""
+    """The folder with Kubernetes' programs, without which no test here can run. A test's time begins when it is there."""
     try:
         return install_components()
     except UnavailableError as error:
