@@ -121,16 +121,25 @@ class ControlPlane:
         Raises:
             StartError: A component ended, or was not ready in time.
         """
-        deadline = time.monotonic() + _START_SECONDS
         self._options = options
         self._write_credentials()
         self._component("etcd", *flags.etcd(self.files))
         self.start_apiserver()
         if options.controllers:  # started earlier they would find nothing allowed yet, and come back only seconds later
-            self._component("kube-controller-manager", *flags.controller_manager(self.files), *options.controller_manager_args)
-            self._component("kube-scheduler", *flags.scheduler(self.files), *options.scheduler_args)
-            # Until the controller manager has made it, no pod can be created in the namespace.
-            self._wait("/api/v1/namespaces/default/serviceaccounts/default", deadline)
+            self.start_controllers()
+
+    def start_controllers(self) -> None:
+        """Starts the controller manager and the scheduler, where `Options` left them out, and waits until they work.
+
+        The garbage collector knows the kinds that are there when it starts; of later ones it learns after half a minute and more.
+
+        Raises:
+            StartError: A component ended, or was not ready in time.
+        """
+        self._component("kube-controller-manager", *flags.controller_manager(self.files), *self._options.controller_manager_args)
+        self._component("kube-scheduler", *flags.scheduler(self.files), *self._options.scheduler_args)
+        # Until the controller manager has made it, no pod can be created in the namespace.
+        self._wait("/api/v1/namespaces/default/serviceaccounts/default", time.monotonic() + _START_SECONDS)
 
     def kill_apiserver(self) -> None:
         """Kills the API server as a crash would; etcd and the others go on."""

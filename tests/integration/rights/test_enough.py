@@ -47,9 +47,10 @@ def start_operator(plane: ControlPlane) -> Child:
 
 @pytest.mark.parametrize("flags", [(), (f"--set=watchNamespaces={{{TEAM}}}",)], ids=["everywhere", "namespaced"])
 def test_the_operator_works_with_its_rights(start_control_plane: StartControlPlane, flags: tuple[str, ...]) -> None:
-    plane = start_control_plane(Options())
+    plane = start_control_plane(Options(controllers=False))
     plane.kubectl("create", "namespace", TEAM)
     install(plane, *flags)
+    plane.start_controllers()  # now, so that the garbage collector knows our kinds from the beginning
     plane.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}}))
     operator = start_operator(plane)
 
