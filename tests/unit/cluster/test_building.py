@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import tools
+from tests.cluster.cache import locked
+from tests.cluster.components import build
 from tests.cluster.components.build import ETCD_VERSION, KUBERNETES_VERSION, NAMES
 from tests.cluster.exceptions import UnavailableError
 from tests.cluster.golang import require_go
@@ -123,3 +125,18 @@ def test_integration_tests_say_why_they_cannot_run(monkeypatch: pytest.MonkeyPat
     assert said in run.stdout
     assert f"1 {outcome.removesuffix('s')}" in run.stdout
     assert (run.returncode == 0) == (not ci)
+
+
+def test_integration_tests_say_what_they_wait_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "")
+    cache = path.parent / "cache"
+    cache.mkdir()
+    entry = f"kubernetes-{KUBERNETES_VERSION}-{build._digest()}"
+    test = f"{CHECKOUT}/tests/integration/test_control_plane.py::test_versions"
+    command = [sys.executable, "-u", "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    with locked(cache / f".{entry}.lock", "nobody"):
+        run = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
+        assert run.stdout is not None
+        said = f"waiting for another run to make {entry}; one in the background writes to {cache / 'background.log'}\n"
+        assert said in iter(run.stdout.readline, "")
+    assert "1 skipped" in run.communicate()[0]
