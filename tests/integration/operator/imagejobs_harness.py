@@ -75,10 +75,11 @@ def running_plane(folder: Path) -> Iterator[Plane]:
     policy.write_text(json.dumps(_AUDIT_POLICY))
     log.touch()
     arguments = [f"--audit-policy-file={policy}", f"--audit-log-path={log}"]
-    with run_control_plane(Options(apiserver_args=arguments)) as control_plane:
+    with run_control_plane(Options(controllers=False, apiserver_args=arguments)) as control_plane:
         kubectl = control_plane.kubectl
         kubectl("apply", "-f", str(CRDS))
         kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        control_plane.start_controllers()  # now, so that the garbage collector knows our kinds from the beginning
         kubectl("create", "namespace", LEASES)
         for name in NODES:
             resources = {"cpu": "16", "memory": "64Gi", "pods": "250"}
