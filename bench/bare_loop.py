@@ -1,7 +1,8 @@
-"""A loop over tensors in memory that only runs the model: the most that the hardware gives. ``FOLDER plain`` or ``FOLDER prepared``.
+"""A loop over tensors in memory that only runs the model: the most that the hardware gives. ``FOLDER plain``, ``prepared`` or ``passes``.
 
-`plain` is the network as a user of torch loads it, in the step's batches. `prepared` is what the runner makes of it (batch normalisation
-and padding folded, activations in place), in passes of as many images as the runner takes. Both are in channels-last memory.
+`plain` is the network as a user of torch loads it, `prepared` what the runner makes of it (batch normalisation and padding folded,
+activations in place), both in the step's batches. `passes` is the latter in passes of as many images as the runner takes, which suit the
+caches of a CPU. All are in channels-last memory.
 """
 
 import json
@@ -29,14 +30,18 @@ def plain() -> tuple[torch.nn.Module, torch.memory_format, int]:
 
 def prepared() -> tuple[torch.nn.Module, torch.memory_format, int]:
     """The same of the runner's network."""
+    return *prepare(plain_model().requires_grad_(requires_grad=False), torch.rand(2, 3, SIZE, SIZE)), BATCH
+
+
+def passes() -> tuple[torch.nn.Module, torch.memory_format, int]:
+    """The same, in the runner's passes."""
     infer = next(step["infer"] for step in steps(**INFER) if "infer" in step)
-    images = Network(Infer.model_validate(infer), weights()).best_batch
-    return *prepare(plain_model().requires_grad_(requires_grad=False), torch.rand(2, 3, SIZE, SIZE)), images
+    return *prepared()[:2], Network(Infer.model_validate(infer), weights()).best_batch
 
 
 def main() -> None:
     """Prints the rate as JSON."""
-    network, layout, size = {"plain": plain, "prepared": prepared}[sys.argv[2]]()
+    network, layout, size = {"plain": plain, "prepared": prepared, "passes": passes}[sys.argv[2]]()
     torch.set_num_threads(INFER["threads"])
     arrays = [np.array(Image.open(path).convert("RGB").resize((SIZE, SIZE))) for path in sorted(Path(sys.argv[1]).glob("*.jpg"))]
     pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float()

@@ -1,6 +1,7 @@
 """Real photos in the sizes that people have, made from those that scikit-image and scikit-learn ship."""
 
 import random
+import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,19 @@ def small() -> Path:
         part.mkdir(exist_ok=True)
         for path in source.glob("*-500x375.jpg"):
             (part / path.name).write_bytes(path.read_bytes())
+        part.rename(folder)
+    return folder
+
+
+def small_repeated(copies: int) -> Path:
+    """A folder with so many copies of each of the 500 x 375 photos, for longer runs; made once."""
+    folder = FOLDER / f"small-{copies}"
+    if not folder.exists():
+        part = FOLDER / f"small-{copies}.part"
+        part.mkdir(parents=True, exist_ok=True)
+        for path in small().glob("*.jpg"):
+            for copy in range(copies):
+                shutil.copyfile(path, part / f"{copy}-{path.name}")
         part.rename(folder)
     return folder
 

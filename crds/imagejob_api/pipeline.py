@@ -270,7 +270,7 @@ class Infer(ApiModel):
     device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"
     """auto takes the first GPU if there is one, else the CPU."""
     threads: Annotated[int, Field(ge=1, le=512)] | None = None
-    """CPU threads of the forward pass; all of the pod's CPUs unless set."""
+    """CPU threads of the forward pass; all of the pod's CPUs unless set. With fewer, images are decoded on the other CPUs."""
     outputs: Outputs = Outputs(top_k=TopK())
     """What is written of the answer."""
 

@@ -17,7 +17,7 @@ from imagejob_api.pipeline import ImagePipelineSpec, Step, StepLimit
 from imagejob_runner.audit import Hold, boot_id
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
-from imagejob_runner.pipeline.assembly import Part, assemble
+from imagejob_runner.pipeline.assembly import Part, assemble, pixel_cpus
 from imagejob_runner.pipeline.budget import Budget
 from imagejob_runner.pipeline.channel import Channel
 from imagejob_runner.pipeline.flight import ChunkInFlight, Flight, Ledger, Todo
@@ -36,7 +36,7 @@ class EngineSettings:
     Attributes:
         max_bytes: Encoded bytes in flight.
         max_pixels: Decoded pixels in flight (3 bytes each).
-        cpus: CPUs to decode on.
+        cpus: CPUs of the process.
         priority: Of the job, in the queues of limits.
         node: Name of the node, for provenance and audit.
     """
@@ -74,13 +74,14 @@ class Engine:
         self._limiter, self._output, self._settings = limiter, output, settings
         self._commit = commit
         self._memory = Memory(Budget(settings.max_bytes), Budget(settings.max_pixels))
-        self._threads = ThreadPoolExecutor(settings.cpus, thread_name_prefix="pixels")
+        cpus = pixel_cpus(pipeline, settings.cpus)
+        self._threads = ThreadPoolExecutor(cpus, thread_name_prefix="pixels")
         self._boot = boot_id()
         self._stages: list[Stage[Any]] = []
         self._preparing: list[asyncio.Task[None]] = []
         self._patience = Patience()
         self._stopping = False
-        self._assembly = assemble(pipeline, settings.cpus, self._memory, self._threads, output)
+        self._assembly = assemble(pipeline, cpus, self._memory, self._threads, output)
 
     def _turn_of(self, step: Step) -> Callable[[], Turn] | None:
         limits: list[StepLimit] = list(step.limits)
