@@ -19,8 +19,6 @@ from tests.process.test_hostile_inputs import INFER
 KILLS = 20
 CHUNK = 8
 WORKERS = 2
-AHEAD = 1
-"""Images of the next chunk that may be worked on while a chunk is being written: as many as the step works on at once."""
 
 
 def executions(log: Path) -> list[str]:
@@ -69,7 +67,7 @@ def test_the_whole_run_is_killed_and_started_again(lab: Lab, chance: random.Rand
             moment += ", with the server of the limits"
         lost = len(executions(log)) - len(output.rows()) - wasted
         journal.say(f"kill {number}: {moment}; {lost} images lost")
-        assert lost <= WORKERS * (CHUNK + AHEAD), "more than a chunk for each worker was lost"
+        assert lost <= WORKERS * CHUNK, "more than a chunk for each worker was lost"
         wasted += lost
     lab.run(job).expect(0)
     again = len(executions(log)) - images
@@ -103,17 +101,16 @@ def test_single_runners_are_killed(lab: Lab, chance: random.Random, journal: Jou
             break
     journal.figure(f"{again} images done again after {kills} kills of one worker")
     assert kills == KILLS
-    assert again <= KILLS * (CHUNK + AHEAD), "more than a chunk for each killed worker was done again"
+    assert again <= KILLS * CHUNK, "more than a chunk for each killed worker was done again"
 
 
 @pytest.mark.parametrize("point", [0, 1])
 def test_a_runner_dies_at_the_write_of_a_chunk(lab: Lab, point: int) -> None:
     log = lab.folder / "executed"
-    steps = [call("work", "die_at_commit", concurrency=AHEAD, arguments={"log": str(log), "point": point})]
+    steps = [call("work", "die_at_commit", concurrency=1, arguments={"log": str(log), "point": point})]
     lab.run(lab.job(steps, inputs(24), chunkSize=CHUNK)).expect(0)
     lab.verify()
-    lost = CHUNK if point == 0 else 0
-    assert lost <= len(executions(log)) - 24 <= lost + AHEAD
+    assert len(executions(log)) - 24 == (CHUNK if point == 0 else 0)
 
 
 def test_a_run_dies_at_each_write_of_planning_and_of_the_end(lab: Lab) -> None:

@@ -44,13 +44,11 @@ class Assembly:
     Attributes:
         parts: The stages in order.
         gated: Number of the stage that the gate stands before.
-        ahead: Images of the next chunk that may pass the gate while the last chunk is being written.
         window: Images that may be on the way to the gate.
     """
 
     parts: tuple[Part, ...]
     gated: int
-    ahead: int
     window: int
 
 
@@ -77,8 +75,7 @@ def assemble(pipeline: ImagePipelineSpec, cpus: int, memory: Memory, threads: Th
         parts.append(_part(step, steps[place:], cpus, memory, threads, output))
     gated = next((place for place, part in enumerate(parts) if part.step.limits or part.batch), 0)
     before = sum(part.concurrency for part in parts[:gated])
-    ahead = parts[gated].at_once
-    return Assembly(tuple(parts), gated, ahead, window=2 * max(ahead, before))
+    return Assembly(tuple(parts), gated, window=2 * max(parts[gated].at_once, before))
 
 
 def pixel_cpus(pipeline: ImagePipelineSpec, cpus: int) -> int:

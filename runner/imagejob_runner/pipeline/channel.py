@@ -56,10 +56,10 @@ class Channel(Generic[T]):
             self._changed.notify_all()
             return taken
 
-    async def wait_ready(self) -> bool:
-        """Waits until an item can be taken (True) or the channel is closed and empty (False)."""
+    async def wait_ready(self, least: int = 1) -> bool:
+        """Waits until so many items can be taken, or the channel is closed; whether any is there."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._items or self.closed)
+            await self._changed.wait_for(lambda: len(self._items) >= least or self.closed)
             return bool(self._items)
 
     def expect(self) -> None:

@@ -123,7 +123,7 @@ class Engine:
         Raises:
             RunnerError: A model cannot be loaded, or the output cannot be written.
         """
-        self._ledger = Ledger(self._write, self._assembly.ahead)
+        self._ledger = Ledger(self._write)
         async with AsyncExitStack() as stack:
             stack.callback(self._threads.shutdown, wait=True, cancel_futures=True)
             stack.callback(self._patience.end)
@@ -174,6 +174,7 @@ class Engine:
 
     def _stage(self, part: Part, inbox: Channel[Flight], outbox: Channel[Flight] | None) -> Stage[Any]:
         kind = BatchStage if part.batch else ImageStage
+        gated = part is self._assembly.parts[self._assembly.gated]
         return kind(
             part.step,
             part.work,
@@ -183,6 +184,7 @@ class Engine:
             progress=self.progress,
             concurrency=part.concurrency,
             turn=self._turn_of(part.step),
+            coming=lambda: gated and self._ledger.at_gate > 0,
             patience=self._patience,
         )
 

@@ -54,8 +54,6 @@ class ChunkInFlight:
         rows: One place for each input, filled as the images end.
         remaining: Images that have not ended.
         replaces: Whether the chunk stands in the output and is written anew.
-        outside: Images that have neither passed the gate nor ended before it.
-        admitted: Images let through the gate.
         ended: How the images ended that were done, as `Progress.ended`.
     """
 
@@ -64,12 +62,7 @@ class ChunkInFlight:
     rows: list[Row | None]
     remaining: int
     replaces: bool = False
-    outside: int = field(init=False)
-    admitted: int = 0
     ended: Counter[Outcome] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        self.outside = self.remaining
 
 
 @dataclass(slots=True)
@@ -81,7 +74,6 @@ class Flight:
         held_bytes: Share of the byte budget.
         held_pixels: Share of the pixel budget.
         in_window: Whether it counts among the images on the way to the gate.
-        admitted: Whether it has passed the gate.
     """
 
     item: ImageItem
@@ -91,7 +83,6 @@ class Flight:
     held_bytes: int = 0
     held_pixels: int = 0
     in_window: bool = True
-    admitted: bool = False
 
 
 Commit = Callable[[ChunkInFlight], Awaitable[None]]
@@ -100,22 +91,26 @@ Commit = Callable[[ChunkInFlight], Awaitable[None]]
 class Ledger:
     """Knows which images have ended, commits whole chunks, and keeps the gate.
 
-    The gate stands before the first step that computes under a limit or on the model. It lets a chunk through only after all images
-    before it, and beyond `ahead` images only when everything before it is committed. So a crash costs one chunk and `ahead` images at
-    most, while the next batch is there when the last one of a chunk is done, and waits for no write.
+    The gate stands before the first step that computes under a limit or on the model, and lets images of the oldest chunk through that is
+    not committed. So a crash costs one chunk at most. The images that prepare themselves meanwhile wait at the gate, and are there when the
+    chunk is written.
 
     Args:
         commit: Writes a whole chunk; called for one chunk at a time.
-        ahead: Images let through beyond the oldest chunk that is not committed.
     """
 
-    def __init__(self, commit: Commit, ahead: int) -> None:
+    def __init__(self, commit: Commit) -> None:
         self._commit = commit
-        self._ahead = ahead
         self._open: dict[int, ChunkInFlight] = {}
         self._changed = asyncio.Condition()
         self._stopped = False
         self._closed = False
+        self._at_gate = 0
+
+    @property
+    def at_gate(self) -> int:
+        """Images that are prepared, and wait for an older chunk."""
+        return self._at_gate
 
     async def room(self) -> None:
         """Waits while many chunks are whole and not written: of images that fail early more may end than can be written."""
@@ -129,25 +124,20 @@ class Ledger:
     async def admit(self, flight: Flight) -> bool:
         """Waits at the gate; False when the run stops and the image must not be started."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._stopped or self._may_pass(flight.chunk))
-            if self._stopped:
-                return False
-            flight.admitted = True
-            flight.chunk.admitted += 1
-            self._inside(flight.chunk)
-            return True
+            self._at_gate += 1
+            try:
+                await self._changed.wait_for(lambda: self._stopped or flight.chunk is next(iter(self._open.values())))
+            finally:
+                self._at_gate -= 1
+            return not self._stopped
 
     async def finish(self, flight: Flight, error: ImageError | SkipImage | None = None) -> None:
         """Records the end of an image. It never waits for a write: the workers of a step must stay free for images of older chunks."""
         chunk = flight.chunk
         chunk.rows[flight.position] = row_of(flight.item, error, flight.attempts)
         chunk.remaining -= 1
-        if flight.admitted and chunk.remaining:
-            return
-        async with self._changed:
-            if not flight.admitted:
-                self._inside(chunk)
-            if chunk.remaining == 0:
+        if chunk.remaining == 0:
+            async with self._changed:
                 self._changed.notify_all()
 
     async def commit_chunks(self) -> None:
@@ -177,16 +167,3 @@ class Ledger:
 
     def _whole(self) -> ChunkInFlight | None:
         return next((chunk for chunk in self._open.values() if chunk.remaining == 0), None)
-
-    def _inside(self, chunk: ChunkInFlight) -> None:
-        chunk.outside -= 1
-        if chunk.outside == 0:
-            self._changed.notify_all()
-
-    def _may_pass(self, chunk: ChunkInFlight) -> bool:
-        oldest, *younger = self._open.values()
-        if chunk is oldest:
-            return True
-        if any(other.outside for other in self._open.values() if other.sequence < chunk.sequence):
-            return False
-        return sum(other.admitted for other in younger) < self._ahead

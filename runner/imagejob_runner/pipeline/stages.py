@@ -47,6 +47,7 @@ class Stage(Generic[W]):
         progress: Counts.
         concurrency: Number of workers.
         turn: Makes a worker's turn on the step's limits; None for a step without limits.
+        coming: Whether prepared images wait only for an older chunk to be written.
         patience: What waits for slots, for memory and before attempts go through, so that a stop ends them.
     """
 
@@ -61,13 +62,14 @@ class Stage(Generic[W]):
         progress: Progress,
         concurrency: int,
         turn: Callable[[], Turn] | None,
+        coming: Callable[[], bool],
         patience: Patience,
     ) -> None:
         self.name, self._definition, self._work = step.name, step, work
         self.inbox, self._outbox = inbox, outbox
         self._finish, self._progress = finish, progress
         self.concurrency = concurrency
-        self._make_turn, self._patience = turn, patience
+        self._make_turn, self._coming, self._patience = turn, coming, patience
         self._prepare()
 
     def _prepare(self) -> None:
@@ -80,7 +82,8 @@ class Stage(Generic[W]):
             while await self._ready(turn):
                 await self._step(turn)
                 if turn is not None:
-                    await self._patience.wait(turn.after_work(ready=self._has_unit(), behind=self._behind()))
+                    soon = self._unit_comes if self._coming() else None
+                    await self._patience.wait(turn.after_work(ready=self._has_unit(), behind=self._behind(), soon=soon))
         finally:
             try:
                 if turn is not None:
@@ -108,6 +111,9 @@ class Stage(Generic[W]):
 
     def _has_unit(self) -> bool:
         return len(self.inbox) > 0
+
+    async def _unit_comes(self) -> bool:
+        return await self.inbox.wait_ready()
 
     def _behind(self) -> bool:
         return self._outbox is not None and self._outbox.full
@@ -207,6 +213,9 @@ class BatchStage(Stage[BatchWork]):
     def _has_unit(self) -> bool:
         # A small batch is not worth a slot that others want, unless nothing will be added to it.
         return len(self.inbox) >= self._work.batch_size or (self.inbox.closed and len(self.inbox) > 0)
+
+    async def _unit_comes(self) -> bool:
+        return await self.inbox.wait_ready(self._work.batch_size)
 
     def _behind(self) -> bool:
         return self._late

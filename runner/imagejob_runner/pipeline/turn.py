@@ -4,17 +4,24 @@ This is where an image waits for its slot: `Turn.enter`. The rules are those of 
 
 * with nobody waiting, the slot is kept, through short gaps too, and let go after `hold` without work;
 * while others wait, it is let go at once when there is nothing ready or the next stage is behind, and after `hold` of work otherwise;
+* but for work that only waits for a chunk to be written it is kept a moment: as long as that costs less than a hundredth of the work;
 * a slot that could not be renewed in time is not used for another batch.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 from imagejob_api.pipeline import StepLimit
 from imagejob_runner.audit import Hold
+
+
+REST_SHARE: Final = 0.01
+MOST_REST_SECONDS: Final = 0.05
+"""For how long a slot that others want may rest while a chunk is written: a share of the work since the last rest, and no longer than a
+write to a disk takes."""
 
 
 class Holding(Protocol):
@@ -60,12 +67,14 @@ def now() -> float:
 class _Held:
     """A holding with what its audit record needs."""
 
-    __slots__ = ("busy", "holding", "start")
+    __slots__ = ("busy", "holding", "rested", "start")
 
     def __init__(self, holding: Holding) -> None:
         self.holding = holding
         self.start = now()
         self.busy = 0.0
+        self.rested = 0.0
+        """Work that there had been when it last rested."""
 
 
 class Turn:
@@ -137,12 +146,13 @@ class Turn:
             for held in self._held:
                 held.busy += now() - begun
 
-    async def after_work(self, *, ready: bool, behind: bool) -> None:
+    async def after_work(self, *, ready: bool, behind: bool, soon: Callable[[], Awaitable[bool]] | None = None) -> None:
         """Keeps the slots, passes them on, or lets them go.
 
         Args:
             ready: Another unit of work is there.
             behind: The next stage has no room for what this one makes.
+            soon: Waits for a unit of work that needs only a moment, and says whether it came; None if there is none.
         """
         if not self._held:
             return
@@ -151,10 +161,22 @@ class Turn:
             if not ready and self._hold_seconds == 0:
                 await self.leave()
             return
+        if not ready and not behind and soon is not None:
+            ready = await self._rest(soon)
         if not ready or behind:
             await self.leave()
         elif now() - max(held.start for held in self._held) >= self._hold_seconds:
             await self._pass_on()
+
+    async def _rest(self, soon: Callable[[], Awaitable[bool]]) -> bool:
+        worked = min(held.busy - held.rested for held in self._held)
+        for held in self._held:
+            held.rested = held.busy
+        try:
+            async with asyncio.timeout(min(MOST_REST_SECONDS, REST_SHARE * worked)):
+                return await soon()
+        except TimeoutError:
+            return False
 
     async def idle(self) -> None:
         """While holding without work, waits until the slots should be let go: somebody wants them, or `hold` has passed.

@@ -77,3 +77,17 @@ async def test_after_a_drop_nobody_is_expected() -> None:
     channel.expect()
     assert channel.closed
     assert not await channel.wait_ready()
+
+
+async def test_a_reader_can_wait_for_several_items() -> None:
+    channel: Channel[int] = Channel(5)
+    await channel.put(0)
+    reader = asyncio.create_task(channel.wait_ready(least=2))
+    await asyncio.sleep(0)
+    assert not reader.done()
+    await channel.put(1)
+    assert await reader
+    last = asyncio.create_task(channel.wait_ready(least=3))
+    await asyncio.sleep(0)
+    await channel.close()
+    assert await last, "no more will come"

@@ -98,6 +98,59 @@ async def test_a_wanted_slot_is_let_go_at_once_when_the_next_stage_is_behind() -
     assert case.limiter.log[-1] == "release gpu"
 
 
+async def test_a_wanted_slot_rests_for_a_hundredth_of_its_work_while_the_next_work_is_about_to_come() -> None:
+    case = Case(gpu())
+    await case.turn.enter()
+    (holding,) = case.limiter.made
+    holding.wanted.set()
+    came, asked = asyncio.Event(), 0
+
+    async def soon() -> bool:
+        nonlocal asked
+        asked += 1
+        return await came.wait()
+
+    came.set()
+    async with case.turn.working():
+        await asyncio.sleep(0.05)
+    await case.turn.after_work(ready=False, behind=False, soon=soon)
+    assert (case.turn.holding, asked) == (True, 1), "it came in time"
+
+    came.clear()
+    await case.turn.after_work(ready=True, behind=False, soon=soon)
+    await case.turn.after_work(ready=False, behind=True, soon=soon)
+    assert asked == 1, "there is nothing to wait for, or no room for what would come"
+
+    await case.turn.enter()
+    case.limiter.made[-1].wanted.set()
+    async with case.turn.working():
+        await asyncio.sleep(0.2)
+    begun = now()
+    await case.turn.after_work(ready=False, behind=False, soon=soon)
+    assert (case.turn.holding, asked) == (False, 2), "it did not come in time"
+    assert now() - begun >= 0.002
+
+
+async def test_a_slot_does_not_rest_again_before_it_has_worked_again() -> None:
+    case = Case(gpu())
+    await case.turn.enter()
+    case.limiter.made[0].wanted.set()
+
+    async def at_once() -> bool:
+        return True
+
+    async def after_a_turn_of_the_loop() -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    async with case.turn.working():
+        await asyncio.sleep(0.05)
+    await case.turn.after_work(ready=False, behind=False, soon=at_once)
+    assert case.turn.holding
+    await case.turn.after_work(ready=False, behind=False, soon=after_a_turn_of_the_loop)
+    assert not case.turn.holding
+
+
 async def test_a_wanted_slot_is_kept_for_hold_and_then_passed_on_in_one_write() -> None:
     case = Case(gpu("50ms"))
     await case.turn.enter()
