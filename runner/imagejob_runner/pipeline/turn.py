@@ -17,7 +17,6 @@ from typing import Final, Protocol
 from imagejob_api.pipeline import StepLimit
 from imagejob_runner.audit import Hold
 
-
 REST_SHARE: Final = 0.01
 MOST_REST_SECONDS: Final = 0.05
 """For how long a slot that others want may rest while a chunk is written: a share of the work since the last rest, and no longer than a
