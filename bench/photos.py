@@ -36,26 +36,14 @@ def mixed() -> Path:
     return folder
 
 
-def small() -> Path:
-    """A folder of the 500 x 375 photos only; made once."""
-    folder = FOLDER / "small"
-    if not folder.exists():
-        source = mixed()
-        part = FOLDER / "small.part"
-        part.mkdir(exist_ok=True)
-        for path in source.glob("*-500x375.jpg"):
-            (part / path.name).write_bytes(path.read_bytes())
-        part.rename(folder)
-    return folder
-
-
-def small_repeated(copies: int) -> Path:
-    """A folder with so many copies of each of the 500 x 375 photos, for longer runs; made once."""
+def small(copies: int = 1) -> Path:
+    """A folder of the 500 x 375 photos only, each as often as there are copies; made once."""
     folder = FOLDER / f"small-{copies}"
     if not folder.exists():
         part = FOLDER / f"small-{copies}.part"
-        part.mkdir(parents=True, exist_ok=True)
-        for path in small().glob("*.jpg"):
+        source = mixed()
+        part.mkdir(exist_ok=True)
+        for path in source.glob("*-500x375.jpg"):
             for copy in range(copies):
                 shutil.copyfile(path, part / f"{copy}-{path.name}")
         part.rename(folder)

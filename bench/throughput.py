@@ -37,7 +37,7 @@ INFER: dict[str, Any] = {"batchSize": BATCH, "threads": 1, "device": "cpu"}
 
 def measure() -> Measured:
     """Images a second of all, in turn, and how the runner compares."""
-    folder = photos.small_repeated(COPIES)
+    folder = photos.small(COPIES)
     rates: dict[str, list[float]] = {**{network: [] for network in NETWORKS}, "runner": [], "endToEnd": []}
     most_holds = 0
     for _ in range(ROUNDS):

@@ -22,8 +22,8 @@ from tests.tools.chart import NAMESPACE
 from tests.tools.lease_recorder import LeaseRecorder
 from tests.tools.unavailable import leave_out
 
-_FIRST_TEST_SECONDS: Final = 2700
-"""The first test waits until everything is built; on a cold machine that takes a quarter of an hour."""
+_TEST_SECONDS: Final = 2700
+"""Tests here wait for timers of Kubernetes, and for machines that may be slow. What fixtures build does not count."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(_FIRST_TEST_SECONDS))
+            item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
 
 
 _WRITERS: Final = {

@@ -1,19 +1,16 @@
 """JSON schemas of Kubernetes' kinds, for kubeconform: made from the OpenAPI document that the module of Kubernetes carries.
 
 So they are of the very version that the tests run, and no web site is asked for them.
-``python -m tests.tools.schemas`` writes them into the cache, if need be, and prints where they are.
 """
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from tests.cluster.cache import cached
 from tests.cluster.components.build import KUBERNETES_VERSION, module_folder
-from tests.cluster.exceptions import UnavailableError
 
 Json = dict[str, Any]
 
@@ -74,15 +71,3 @@ def _needed(name: str, definitions: Json) -> Json:
 
 def _references(definition: Json) -> Iterator[str]:
     yield from re.findall(rf'"\$ref": "{re.escape(_REFERENCE)}([^"]+)"', json.dumps(definition))
-
-
-def main() -> None:
-    """Writes the schemas and prints where they are."""
-    try:
-        sys.stdout.write(f"{kubernetes_schemas()}\n")
-    except UnavailableError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

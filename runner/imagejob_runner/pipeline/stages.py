@@ -70,6 +70,8 @@ class Stage(Generic[W]):
         self._finish, self._progress = finish, progress
         self.concurrency = concurrency
         self._make_turn, self._coming, self._patience = turn, coming, patience
+        self._unit = 1
+        """Images that are worth a slot."""
         self._prepare()
 
     def _prepare(self) -> None:
@@ -110,10 +112,11 @@ class Stage(Generic[W]):
         raise NotImplementedError
 
     def _has_unit(self) -> bool:
-        return len(self.inbox) > 0
+        # A small batch is not worth a slot that others want, unless nothing will be added to it.
+        return len(self.inbox) >= self._unit or (self.inbox.closed and len(self.inbox) > 0)
 
     async def _unit_comes(self) -> bool:
-        return await self.inbox.wait_ready()
+        return await self.inbox.wait_ready(self._unit)
 
     def _behind(self) -> bool:
         return self._outbox is not None and self._outbox.full
@@ -206,16 +209,10 @@ class BatchStage(Stage[BatchWork]):
     """
 
     def _prepare(self) -> None:
+        self._unit = self._work.batch_size
         self._linger = LEAST_LINGER_SECONDS
         self._deliveries: set[asyncio.Task[None]] = set()
         self._late = False
-
-    def _has_unit(self) -> bool:
-        # A small batch is not worth a slot that others want, unless nothing will be added to it.
-        return len(self.inbox) >= self._work.batch_size or (self.inbox.closed and len(self.inbox) > 0)
-
-    async def _unit_comes(self) -> bool:
-        return await self.inbox.wait_ready(self._work.batch_size)
 
     def _behind(self) -> bool:
         return self._late
