@@ -83,6 +83,8 @@ class RunnerExit(IntEnum):
     """The model has another digest, is unsafe, or does not fit; the whole Job fails."""
     OUTPUT_REFUSED = 13
     """The output belongs to another job, or must be empty and is not; the whole Job fails."""
+    STORAGE_REFUSED = 14
+    """The output's bucket is not there, or the credentials are wrong or may not write; the whole Job fails, before anything is computed."""
     STORAGE = 20
     """The source or the output cannot be reached. Another attempt."""
     DEVICE = 21
@@ -93,7 +95,7 @@ class RunnerExit(IntEnum):
     @property
     def permanent(self) -> bool:
         """Whether no other attempt can end differently."""
-        return RunnerExit.INVALID_JOB <= self <= RunnerExit.OUTPUT_REFUSED
+        return RunnerExit.INVALID_JOB <= self <= RunnerExit.STORAGE_REFUSED
 
 
 class _Report(BaseModel):
@@ -150,6 +152,8 @@ class PodProgress(_Report):
     """Requests for slots that wait now."""
     reason: Annotated[str, Field(max_length=512)] = ""
     """What it waits for, in words, where that is more than a turn: a limit that is missing or inactive."""
+    storage: Annotated[str, Field(max_length=512)] | None = None
+    """Why it cannot write to the output at this moment, in words; it goes on when it can."""
 
 
 class PlanReport(_Report):

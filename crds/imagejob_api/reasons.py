@@ -55,7 +55,11 @@ class Reason(StrEnum):
     INVALID_SOURCE = "InvalidSource", "The source holds duplicates, nothing at all, or a list that cannot be understood."
     MODEL_REFUSED = "ModelRefused", "The model has another digest than the pipeline says, is not safe to load, or does not fit."
     OUTPUT_REFUSED = "OutputRefused", "The output belongs to another job, or must be empty and is not."
-    STORAGE_UNREACHABLE = "StorageUnreachable", "The source or the output could not be reached or not be written."
+    STORAGE_UNREACHABLE = "StorageUnreachable", "The source or the output cannot be reached or not be written."
+    STORAGE_REFUSED = (
+        "StorageRefused",
+        "The output's bucket is not there, or the credentials are wrong or do not allow writing; found before anything was computed.",
+    )
     DEVICE_FAILED = "DeviceFailed", "The GPU failed under a pod again and again."
     OUT_OF_MEMORY = "OutOfMemory", "Pods used more memory than they may, and were killed, again and again."
     EVICTED = "Evicted", "Pods were evicted from their nodes again and again."
@@ -102,6 +106,7 @@ FAULTS: Final = {
     Reason.INVALID_JOB: Fault.MODEL,
     Reason.MODEL_REFUSED: Fault.MODEL,
     Reason.OUTPUT_REFUSED: Fault.JOB,
+    Reason.STORAGE_REFUSED: Fault.JOB,
     Reason.DEADLINE_EXCEEDED: Fault.JOB,
     Reason.START_DEADLINE_EXCEEDED: Fault.JOB,
     Reason.CANCELLED: Fault.JOB,

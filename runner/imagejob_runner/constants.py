@@ -5,6 +5,8 @@ from typing import Final
 
 INTERNAL_FOLDER: Final = "_imagejob"
 PLAN_FILE: Final = f"{INTERNAL_FOLDER}/plan.json"
+WRITABLE_FILE: Final = f"{INTERNAL_FOLDER}/writable"
+"""Written into an object store before anything else, to see that it can be."""
 MANIFEST_FOLDER: Final = f"{INTERNAL_FOLDER}/manifest"
 HOLDS_FOLDER: Final = f"{INTERNAL_FOLDER}/holds"
 RESULTS_FOLDER: Final = "results"

@@ -9,6 +9,8 @@ RunnerError                     the run cannot go on; carries an exit code
 │   │   └── OutputExistsError   it holds something, and must not
 │   └── ModelError              a model cannot be loaded, or must not be
 ├── StorageError                a source list or an output cannot be read or written
+│   ├── StorageRefusedError     the storage answers, and refuses: no such bucket, wrong credentials, no rights
+│   └── StorageAwayError        the storage does not answer, or not in order, at this moment
 └── DeviceError                 the GPU has failed under this process
 ImageError                      one image fails; becomes its row
 SkipImage                       one image is left out on purpose (public, for call functions)
@@ -57,6 +59,14 @@ class StorageError(RunnerError):
     """A source list or an output cannot be read or written."""
 
     exit_code = ExitCode.STORAGE
+
+
+class StorageRefusedError(StorageError):
+    """The storage answers and refuses, as it will the next time: there is no such bucket, or the credentials are wrong or may not write."""
+
+
+class StorageAwayError(StorageError):
+    """The storage does not answer, or says that it cannot at this moment; it may be back soon."""
 
 
 class DeviceError(RunnerError):

@@ -12,10 +12,12 @@ import yaml
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 
+from imagejob_api.pod import RunnerExit
 from tests.process.conftest import Journal
-from tests.process.harness import ROOT, Lab, Output, Row, call, comparable, eventually, inputs
+from tests.process.harness import ROOT, Lab, Output, Row, call, comparable, elapsed, eventually, inputs
+from tests.process.pods import Pods
 from tests.tools.photos import photo
-from tests.tools.s3 import S3Server
+from tests.tools.s3 import S3Server, free_port, s3_server
 
 DEMO = ROOT / "examples" / "imagejob.yaml"
 
@@ -117,6 +119,43 @@ def test_a_run_on_s3_is_killed_and_goes_on(lab: Lab, s3: S3Server, chance: rando
     assert again <= 2 * (8 + 1)
     lab.verify(url=s3.url(prefix))
     assert output_of(s3, prefix).succeeded
+
+
+@pytest.mark.parametrize(
+    ("bucket", "environment", "says"),
+    [
+        ("no-such-bucket", {}, "make the bucket s3://no-such-bucket"),
+        ("imagejob-test", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "check the credentials"),
+        ("imagejob-test", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "http://127.0.0.1:1 cannot be reached: Connection refused"),
+    ],
+    ids=["bucket", "credentials", "endpoint"],
+)
+def test_an_output_that_cannot_be_written_is_told_before_anything_else(
+    lab: Lab, s3: S3Server, bucket: str, environment: dict[str, str], says: str
+) -> None:
+    lab.environment |= environment
+    job = lab.job(
+        [call("work", "note")], {"manifest": {"url": str(lab.folder / "no such list")}}, output=f"s3://{bucket}/{uuid.uuid4().hex}"
+    )
+    with elapsed() as seconds:
+        ended = lab.run(job).expect(3)
+    assert says in ended.err
+    assert "Traceback" not in ended.err
+    assert seconds[0] < 15
+    assert s3.bucket == "imagejob-test"
+
+
+def test_a_pod_waits_while_the_storage_is_away_and_goes_on_when_it_is_back(lab: Lab) -> None:
+    pods, port = Pods(lab), free_port()
+    (lab.folder / "buckets").mkdir()
+    lab.environment |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_REGION": "us-east-1"}
+    lab.environment |= {"AWS_ACCESS_KEY_ID": "imagejob", "AWS_SECRET_ACCESS_KEY": "imagejob-secret"}
+    steps = [call("work", "note", arguments={"log": str(lab.folder / "log")})]
+    pod = pods.start("work", pods.job(steps, inputs(4), output={"url": "s3://imagejob-test/back"}))
+    eventually("the pod says what it waits for", lambda: "Waiting for the output" in pod.log, within=15)
+    with s3_server(lab.folder / "buckets", port=port) as server:
+        assert pod.wait().expect(RunnerExit.DONE).result.images.succeeded == 4
+        assert len(Output(server.folder / "back").rows()) == 4
 
 
 def _with(documents: list[dict[str, Any]], **spec: object) -> list[dict[str, Any]]:

@@ -111,10 +111,13 @@ def test_an_output_that_must_be_empty_may_hold_what_pods_of_the_same_job_have_do
     assert len(executed(lab.folder / "log")) == 40
 
 
-def test_an_output_that_cannot_be_written_is_the_storage_s_fault(lab: Lab, pods: Pods) -> None:
+@pytest.mark.parametrize("source", ["urls", "manifest"])
+def test_an_output_that_cannot_be_written_ends_the_job_before_its_source_is_read(lab: Lab, pods: Pods, source: str) -> None:
     (lab.folder / "file").touch()
-    job = pods.job(noting(lab), inputs(4), output={"url": str(lab.folder / "file" / "below")})
-    assert "check that the folder exists" in pods.run("work", job).expect(RunnerExit.STORAGE).error
+    given = inputs(4) if source == "urls" else {"manifest": {"url": str(lab.folder / "no such list.jsonl")}}
+    job = pods.job(noting(lab), given, output={"url": str(lab.folder / "file" / "below")})
+    ended = pods.run("work" if source == "urls" else "plan", job).expect(RunnerExit.STORAGE_REFUSED)
+    assert "check that the folder exists" in ended.error
 
 
 def test_work_without_a_plan_waits_for_another_attempt(lab: Lab, pods: Pods) -> None:

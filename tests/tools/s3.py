@@ -29,15 +29,15 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server(folder: Path, bucket: str = "imagejob-test") -> Iterator[S3Server]:
-    """Starts a server whose buckets are folders below `folder`.
+def s3_server(folder: Path, bucket: str = "imagejob-test", port: int | None = None) -> Iterator[S3Server]:
+    """Starts a server whose buckets are folders below `folder`, on a free port or the one that is given.
 
     Raises:
         UnavailableError: The server is not installed and cannot be built.
     """
     program = VERSITYGW.install()
     (folder / bucket).mkdir(parents=True)
-    port = _free_port()
+    port = port or free_port()
     endpoint = f"http://127.0.0.1:{port}"
     credentials = {"AWS_ACCESS_KEY_ID": "imagejob", "AWS_SECRET_ACCESS_KEY": "imagejob-secret"}
     access, secret = credentials.values()
@@ -54,7 +54,8 @@ def s3_server(folder: Path, bucket: str = "imagejob-test") -> Iterator[S3Server]
         process.wait(timeout=_START_SECONDS)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

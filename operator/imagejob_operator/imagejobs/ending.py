@@ -23,6 +23,7 @@ _REASONS: Final = {
     RunnerExit.INVALID_SOURCE: Reason.INVALID_SOURCE,
     RunnerExit.MODEL_REFUSED: Reason.MODEL_REFUSED,
     RunnerExit.OUTPUT_REFUSED: Reason.OUTPUT_REFUSED,
+    RunnerExit.STORAGE_REFUSED: Reason.STORAGE_REFUSED,
     RunnerExit.STORAGE: Reason.STORAGE_UNREACHABLE,
     RunnerExit.DEVICE: Reason.DEVICE_FAILED,
 }

@@ -72,8 +72,11 @@ def diagnose(now: Situation, job: JobView) -> Diagnosis:
 
 
 def _held_up(running: list[PodView]) -> Hindrance | None:
-    """All running pods wait for a limit that is not to be had; a mere turn is nothing to stall for."""
+    """No pod can write to the output, or all wait for a limit that is not to be had; a mere turn is nothing to stall for."""
     reports = [pod.progress for pod in running if pod.progress is not None]
+    away = [report.storage for report in reports if report.storage]
+    if away and len(away) == len(reports):
+        return Hindrance(Reason.STORAGE_UNREACHABLE, away[0])
     reasons = [report.reason for report in reports if report.reason and not report.holding]
     return Hindrance(Reason.LIMIT_UNAVAILABLE, reasons[0]) if reasons and len(reasons) == len(running) else None
 

@@ -25,8 +25,11 @@ from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.planning import Plan, plan_job
 from imagejob_runner.shard import ShardRequest
 from imagejob_runner.storage import OutputStore, open_output
+from imagejob_runner.storage.writable import until_writable
 
 REPORT_SECONDS = 0.25
+STORAGE_SECONDS = 3.0
+"""So long the output's storage may be away at the start: somebody is looking, and may start the run again."""
 GRACE_SECONDS = 30.0
 """Processes that do not end in this time when the run has to are killed, as the kubelet does; after Ctrl-C the user decides."""
 
@@ -146,6 +149,7 @@ class LocalRun:
 
     async def _make_plan(self, spec: ImageJobSpec, output: OutputStore) -> Plan:
         pipeline, name = self._request.pipeline, self._request.job.metadata.name
+        await until_writable(output, STORAGE_SECONDS, _say_nothing)
         return await plan_job(
             spec,
             pipeline,
@@ -349,6 +353,10 @@ class LocalRun:
             limits=tally.limits(),
             errors=tally.errors,
         )
+
+
+async def _say_nothing(_why: str) -> None:
+    """The error that follows says it."""
 
 
 def _send(runner: _Runner, message: Go | Stop) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.pipeline import Download, ImagePipelineSpec
-from imagejob_runner.constants import MANIFEST_FOLDER, PLAN_FILE, RESULTS_FOLDER, SUCCESS_FILE
+from imagejob_runner.constants import MANIFEST_FOLDER, PLAN_FILE, RESULTS_FOLDER, SUCCESS_FILE, WRITABLE_FILE
 from imagejob_runner.exceptions import InvalidSourceError, OutputExistsError, StorageError
 from imagejob_runner.planning.chunks import manifest_name
 from imagejob_runner.planning.components import pipeline_components
@@ -115,7 +115,7 @@ class _Planner:
             return
         # A manifest without a plan may be one that another pod of this job is about to write the plan for.
         passing = f"{MANIFEST_FOLDER}/" if self._owner else None
-        found = [name async for name in self._output.names() if passing is None or not name.startswith(passing)]
+        found = [name async for name in self._output.names() if name != WRITABLE_FILE and (passing is None or not name.startswith(passing))]
         if found:
             shown = ", ".join(found[:_SHOWN_NAMES]) + (f" and {len(found) - _SHOWN_NAMES} more" if len(found) > _SHOWN_NAMES else "")
             raise OutputExistsError(

@@ -11,6 +11,7 @@ from imagejob_runner.exceptions import (
     OutputRefusedError,
     RunnerError,
     StorageError,
+    StorageRefusedError,
 )
 from nodelease import LeaseError
 
@@ -25,6 +26,7 @@ EXITS: Final[tuple[tuple[type[Exception], RunnerExit], ...]] = (
     (OutputRefusedError, RunnerExit.OUTPUT_REFUSED),
     (ModelError, RunnerExit.MODEL_REFUSED),
     (InvalidJobError, RunnerExit.INVALID_JOB),
+    (StorageRefusedError, RunnerExit.STORAGE_REFUSED),
     (StorageError, RunnerExit.STORAGE),
     (DeviceError, RunnerExit.DEVICE),
     (RunnerError, RunnerExit.CRASHED),

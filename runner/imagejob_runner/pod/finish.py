@@ -9,7 +9,8 @@ from imagejob_runner.output import Summary, finalize
 from imagejob_runner.pipeline.turn import now
 from imagejob_runner.planning import Plan, read_plan
 from imagejob_runner.pod.context import Context
-from imagejob_runner.storage import OutputStore, open_output
+from imagejob_runner.pod.output import writable_output
+from imagejob_runner.storage import OutputStore
 
 PATIENCE_SECONDS: Final = 60.0
 """So long rows may be missing before that is believed: on a network file system a folder's new files are seen late on other nodes."""
@@ -27,7 +28,7 @@ async def finish(context: Context) -> None:
     Raises:
         RunnerError: The output cannot be read or written.
     """
-    output = open_output(context.job.spec.output.url)
+    output = await writable_output(context)
     plan = await context.stop.or_else(read_plan(output))
     give_up = now() + PATIENCE_SECONDS
     while (summary := await complete(context, output, plan)).missing and now() < give_up:

@@ -5,7 +5,7 @@ import logging
 from imagejob_api.pod import PlanReport
 from imagejob_runner.pod.context import Context
 from imagejob_runner.pod.job import make_plan
-from imagejob_runner.storage import open_output
+from imagejob_runner.pod.output import writable_output
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +18,6 @@ async def plan(context: Context) -> None:
     """
     job = context.job
     logger.info("Planning %s/%s into %s", job.namespace, job.name, job.spec.output.url)
-    made = await context.stop.or_else(make_plan(job, open_output(job.spec.output.url)))
+    made = await context.stop.or_else(make_plan(job, await writable_output(context)))
     context.tell(plan=PlanReport(total=made.total, shards=made.shards, chunk_size=made.chunk_size))
     logger.info("Planned: %d images in %d chunks and %d shards", made.total, made.chunks, made.shards)

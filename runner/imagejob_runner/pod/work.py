@@ -20,10 +20,11 @@ from imagejob_runner.pod.finish import complete
 from imagejob_runner.pod.job import plan_to_work_by
 from imagejob_runner.pod.logs import ProgressLog, summary_line
 from imagejob_runner.pod.metrics import PodMetrics, serve
+from imagejob_runner.pod.output import writable_output
 from imagejob_runner.pod.reporter import Reporter, own_pod
 from imagejob_runner.pod.standing import Observer
 from imagejob_runner.shard import ShardRequest, ShardRun
-from imagejob_runner.storage import OutputStore, open_output
+from imagejob_runner.storage import OutputStore
 from nodelease import LeaseClient
 
 STOP_SECONDS: Final = 40.0
@@ -44,7 +45,7 @@ async def work(context: Context) -> None:
         RunnerError: The work cannot go on.
     """
     job, pod = context.job, context.pod
-    output = open_output(job.spec.output.url)
+    output = await writable_output(context)
     plan = await context.stop.or_else(plan_to_work_by(job, output))
     shards = pod.shards(plan.shards)
     logger.info(

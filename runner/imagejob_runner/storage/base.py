@@ -17,6 +17,14 @@ class OutputStore(Protocol):
     def url(self) -> str:
         """Where the output is, as the user wrote it."""
 
+    async def check(self) -> None:
+        """Makes sure that the output can be written to, within seconds. Leaves nothing behind but, in an object store, `WRITABLE_FILE`.
+
+        Raises:
+            StorageRefusedError: It cannot, and will not before somebody changes something.
+            StorageAwayError: It cannot at this moment.
+        """
+
     async def create(self, name: str, data: bytes) -> bool:
         """Writes a name that must not exist yet.
 

@@ -5,6 +5,7 @@ A power cut or a kill at any moment leaves either no file or a whole one.
 
 import asyncio
 import contextlib
+import errno
 import os
 import time
 import uuid
@@ -12,13 +13,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
-from imagejob_runner.exceptions import StorageError
+from imagejob_runner.exceptions import StorageAwayError, StorageError, StorageRefusedError
 from imagejob_runner.storage.base import checked_name
 
 _TEMPORARY: Final = ".imagejob-tmp-"
 # A writer needs its temporary file for milliseconds, and makes another one if it is taken away.
 _LEFTOVER_AFTER_SECONDS: Final = 600.0
 _COPY_BYTES: Final = 1 << 20
+_CHECK_SECONDS: Final = 8.0
+_REFUSALS: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""Errors of a file system that come again until somebody changes something; not a full disk, nor a server that does not answer."""
 
 _Result = TypeVar("_Result")
 
@@ -34,6 +38,15 @@ class LocalOutput:
     def __init__(self, root: Path, url: str) -> None:
         self.url = url
         self._root = root.absolute()
+
+    async def check(self) -> None:
+        """See `OutputStore.check`. Writes a file into the folder, or where the folder would be made, and takes it away."""
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await asyncio.to_thread(self._check)
+        except OSError as error:  # TimeoutError is one: a network file system whose server is away keeps whoever asks
+            kind = StorageRefusedError if error.errno in _REFUSALS else StorageAwayError
+            raise kind(self._failure("write", "", error)) from error
 
     async def create(self, name: str, data: bytes) -> bool:
         """See `OutputStore.create`."""
@@ -153,9 +166,24 @@ class LocalOutput:
         try:
             return await asyncio.to_thread(work)
         except OSError as error:
-            place = self._root / name if name else self._root
-            reason = error.strerror or error
-            raise StorageError(f"cannot {verb} {place}: {reason}; check that the folder exists, is writable and has space") from error
+            raise StorageError(self._failure(verb, name, error)) from error
+
+    def _check(self) -> None:
+        folder = self._root
+        while not folder.exists():
+            folder = folder.parent
+        file = folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        try:
+            file.write_bytes(b".")
+        finally:
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+    def _failure(self, verb: str, name: str, error: OSError) -> str:
+        """What went wrong, where, and what to do."""
+        place = self._root / name if name else self._root
+        reason = error.strerror or str(error) or "no answer"
+        return f"cannot {verb} {place}: {reason}; check that the folder exists, is writable and has space"
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import AlreadyExistsError, BaseError
 
-from imagejob_runner.exceptions import StorageError
+from imagejob_runner.constants import WRITABLE_FILE
+from imagejob_runner.exceptions import StorageAwayError, StorageError, StorageRefusedError
 from imagejob_runner.storage.base import checked_name
-from imagejob_runner.storage.store_errors import brief, is_missing
+from imagejob_runner.storage.store_errors import brief, is_denied, is_missing, is_refusal
 from imagejob_runner.storage.stores import Store, open_store
 from imagejob_runner.urls import ObjectUrl, object_url
 
@@ -20,6 +21,9 @@ _CONFLICTS: Final = 8
 _FIRST_WAIT_SECONDS: Final = 0.05
 _STREAM_BYTES: Final = 1 << 20
 _LIST_CHUNK: Final = 1000
+_CHECK_SECONDS: Final = 8.0
+"""Finding credentials may take requests of its own, each of which has a time limit."""
+_WRITABLE: Final = b"Written by imagejob, to see that this output can be written to.\n"
 
 
 class ObjectOutput:
@@ -35,6 +39,20 @@ class ObjectOutput:
         self._location = location
         prefix = location.key.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
+
+    async def check(self) -> None:
+        """See `OutputStore.check`. One request, and the very one that every commit makes: a put that must not overwrite."""
+        store = open_store(self._location.scheme, self._location.bucket, hasty=True)
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await obstore.put_async(store, self._key(WRITABLE_FILE), _WRITABLE, mode="create")
+        except AlreadyExistsError:
+            return  # whose rights do not suffice is not told that
+        except TimeoutError:
+            raise StorageAwayError(self._failure("write", WRITABLE_FILE, TimeoutError("no answer"))) from None
+        except (BaseError, OSError, ValueError) as error:
+            kind = StorageRefusedError if is_refusal(error) else StorageAwayError
+            raise kind(self._failure("write", WRITABLE_FILE, error)) from error
 
     async def create(self, name: str, data: bytes) -> bool:
         """See `OutputStore.create`."""
@@ -134,10 +152,15 @@ class ObjectOutput:
         return object_url(ObjectUrl(self._location.scheme, self._location.bucket, self._prefix + name))
 
     def _fail(self, verb: str, name: str, error: Exception) -> NoReturn:
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        raise StorageError(self._failure(verb, name, error)) from error
+
+    def _failure(self, verb: str, name: str, error: Exception) -> str:
+        """What went wrong, where, and what to do."""
+        bucket = f"{self._location.scheme}://{self._location.bucket}"
+        if is_denied(error):
             advice = "check the credentials in the environment and what they may do"
         elif is_missing(error):
-            advice = "make the bucket, or correct output.url"
+            advice = f"make the bucket {bucket}, or correct output.url, the endpoint or the access key: one of them is unknown there"
         else:
             advice = "check the endpoint and the network, then run again"
-        raise StorageError(f"cannot {verb} {self._named(name)}: {brief(error)}; {advice}") from error
+        return f"cannot {verb} {self._named(name)}: {brief(error)}; {advice}"

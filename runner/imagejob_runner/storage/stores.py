@@ -28,19 +28,29 @@ _ENDPOINTS: Final = {
 # The engine puts its own time limit around each download; this one only frees a connection that nobody waits for any more.
 _REQUEST_TIMEOUT: Final = timedelta(minutes=10)
 _READ_TIMEOUT: Final = timedelta(minutes=1)
+_HASTY_TIMEOUT: Final = timedelta(seconds=5)
 
 
-def open_store(scheme: ObjectScheme, bucket: str) -> Store:
-    """The client of a bucket (Azure: of a container). Makes no request."""
+def open_store(scheme: ObjectScheme, bucket: str, *, hasty: bool = False) -> Store:
+    """The client of a bucket (Azure: of a container). Makes no request.
+
+    Args:
+        scheme: Which store.
+        bucket: The bucket.
+        hasty: Whether a request is to fail within seconds and at the first error, for whoever waits to be told.
+    """
     endpoint = next((os.environ[name] for name in _ENDPOINTS[scheme] if os.environ.get(name)), "")
-    return _open_store(scheme, bucket, endpoint)
+    return _open_store(scheme, bucket, endpoint, hasty=hasty)
 
 
 @lru_cache(maxsize=64)
-def _open_store(scheme: ObjectScheme, bucket: str, endpoint: str) -> Store:
+def _open_store(scheme: ObjectScheme, bucket: str, endpoint: str, *, hasty: bool) -> Store:
     # An endpoint without TLS is somebody's own server, named on purpose; the stores' public endpoints are never spoken to in the clear.
     options: ClientConfig = {"allow_http": endpoint.startswith("http://"), "timeout": _REQUEST_TIMEOUT, "read_timeout": _READ_TIMEOUT}
     retries: RetryConfig = {"max_retries": 5, "retry_timeout": timedelta(minutes=1)}
+    if hasty:
+        options |= {"timeout": _HASTY_TIMEOUT, "connect_timeout": _HASTY_TIMEOUT, "read_timeout": _HASTY_TIMEOUT}
+        retries = {"max_retries": 0, "retry_timeout": _HASTY_TIMEOUT}
     match scheme:
         case "s3":
             return S3Store(bucket, client_options=options, retry_config=retries)

@@ -1,13 +1,17 @@
 """What every output promises, shown on a folder and on a real S3 server."""
 
 import asyncio
+import errno
 import uuid
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
 
-from imagejob_runner.exceptions import InvalidJobError, StorageError
-from imagejob_runner.storage import OutputStore, open_output, stores
+from imagejob_runner.constants import WRITABLE_FILE
+from imagejob_runner.exceptions import InvalidJobError, StorageAwayError, StorageError, StorageRefusedError
+from imagejob_runner.storage import LocalOutput, OutputStore, open_output, stores
+from imagejob_runner.storage.store_errors import is_refusal
 from tests.tools.s3 import S3Server
 
 
@@ -92,6 +96,60 @@ async def test_wrong_credentials_are_named(s3: S3Server, monkeypatch: pytest.Mon
     with pytest.raises(StorageError, match="credentials"):
         await open_output(s3.url("x")).replace("a", b"")
     stores._open_store.cache_clear()
+
+
+async def test_an_output_that_can_be_written_to_is_found_so_and_left_empty(output: OutputStore) -> None:
+    await output.check()
+    await output.check()
+    assert [name for name in await names(output) if name != WRITABLE_FILE] == []
+    if isinstance(output, LocalOutput):
+        assert await names(output) == []
+
+
+@pytest.mark.parametrize(
+    ("bucket", "environment", "says"),
+    [
+        ("there-is-no-such-bucket", {}, "make the bucket s3://there-is-no-such-bucket"),
+        ("", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch.*check the credentials"),
+        ("", {"AWS_ACCESS_KEY_ID": "nobody"}, "No user exists with the provided access key.*correct"),
+    ],
+    ids=["bucket", "secret", "key"],
+)
+async def test_what_a_store_refuses_is_told_from_what_passes(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, bucket: str, environment: dict[str, str], says: str
+) -> None:
+    stores._open_store.cache_clear()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StorageRefusedError, match=says):
+        await open_output(f"s3://{bucket or s3.bucket}/x").check()
+    stores._open_store.cache_clear()
+
+
+async def test_an_endpoint_that_is_away_is_told_at_once_in_words_that_stay_the_same(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    said = set()
+    for _ in range(3):
+        with pytest.raises(StorageAwayError, match=r"http://127\.0\.0\.1:1 cannot be reached: Connection refused") as error:
+            await open_output(s3.url("x")).check()
+        said.add(str(error.value))
+    assert len(said) == 1
+
+
+def test_which_answers_are_refusals() -> None:
+    said = "Generic S3 error: Error performing PUT http://host/b/k in 1ms - Server returned non-2xx status code"
+    refused = [status for status in (301, 400, 403, 405, 408, 409, 429, 500, 501, 503) if is_refusal(GenericError(f"{said}: {status} x"))]
+    assert refused == [301, 400, 403, 405, 501]
+
+
+def test_a_folder_on_a_full_disk_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, f"No space left on device for {len(data)} bytes", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageAwayError, match=r"No space left.*has space"):
+        asyncio.run(open_output(str(tmp_path / "a" / "b")).check())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

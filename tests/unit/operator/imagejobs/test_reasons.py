@@ -87,6 +87,13 @@ def in_pods_words(reason: str) -> Observed:
     return started(image_job(), pods=[pod(progress=waits), pod(index=1, progress=waits)])
 
 
+def storage_away(part: Part, *others: dict) -> Observed:
+    """A pod that has reported that it cannot write, and one that has not reported yet."""
+    away = PodProgress(storage="cannot write s3://results/flowers: http://s3 cannot be reached: Connection refused")
+    spec = {} if part is Part.WORK else {"source": {"manifest": {"url": "s3://lists/flowers.txt"}}}
+    return started(image_job(**spec), part, pods=[pod(part, progress=away), pod(part, index=2), *others], at=10)
+
+
 def no_pods(complaint: Hindrance | None) -> Observed:
     return started(image_job(), at=10, complaint=complaint)
 
@@ -135,6 +142,7 @@ CASES = [
         "startDeadlineSeconds, 30 s",
         lambda: seen(image_job(pipeline=None, pipelineRef={"name": "none"}, startDeadlineSeconds=30), at=31),
     ),
+    Case(Reason.STORAGE_REFUSED, "Failed", True, "no such bucket", lambda: exited(RunnerExit.STORAGE_REFUSED, "no such bucket")),
     Case(Reason.INVALID_JOB, "Failed", True, "no module nets", lambda: exited(RunnerExit.INVALID_JOB, "no module nets")),
     Case(
         Reason.INVALID_SOURCE,
@@ -254,6 +262,9 @@ CASES = [
         "no node",
     ),
     Case(Reason.LIMIT_UNAVAILABLE, "Stalled", True, "gpu is inactive on node-1", lambda: in_pods_words("gpu is inactive on node-1")),
+    Case(Reason.STORAGE_UNREACHABLE, "Stalled", True, "Connection refused", lambda: storage_away(Part.WORK), "work"),
+    Case(Reason.STORAGE_UNREACHABLE, "Stalled", True, "Connection refused", lambda: storage_away(Part.PLAN), "plan"),
+    Case(Reason.NOT_STALLED, "Stalled", False, "", lambda: storage_away(Part.WORK, pod(index=1, progress=PodProgress())), "one pod writes"),
     Case(Reason.NAME_TAKEN, "Stalled", True, "not this job's", lambda: replace(seen(image_job()), refused=taken())),
     Case(
         Reason.OBJECT_REFUSED,

@@ -22,6 +22,8 @@ EXPECTED = {
     "OutputExistsError": RunnerExit.OUTPUT_REFUSED,
     "ModelError": RunnerExit.MODEL_REFUSED,
     "StorageError": RunnerExit.STORAGE,
+    "StorageRefusedError": RunnerExit.STORAGE_REFUSED,
+    "StorageAwayError": RunnerExit.STORAGE,
     "DeviceError": RunnerExit.DEVICE,
 }
 
@@ -55,6 +57,7 @@ def test_only_what_no_attempt_can_help_ends_the_job() -> None:
         RunnerExit.INVALID_SOURCE,
         RunnerExit.MODEL_REFUSED,
         RunnerExit.OUTPUT_REFUSED,
+        RunnerExit.STORAGE_REFUSED,
     }
 
 
