@@ -12,7 +12,7 @@ from torch.export.passes import move_to_device_pass
 
 from imagejob_runner.exceptions import ModelError
 from imagejob_runner.models.device import is_device_error
-from imagejob_runner.models.scan import scan_program
+from imagejob_runner.models.scan import scanned_program
 
 _FORCE: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _IMAGE_DIMENSIONS: Final = 4
@@ -38,17 +38,18 @@ def load_program(path: Path, device: torch.device, size: int) -> Program:
 
     Raises:
         ModelError: The scan refuses it, it cannot be loaded, or it takes something other than batches of such images.
+        StorageError: There is no room for a copy of it.
         Exception: What `is_device_error` tells apart.
     """
-    scan_program(path)
-    try:
-        with _weights_only(), path.open("rb") as file:
-            exported = move_to_device_pass(torch.export.load(file), device)
-            network = exported.module()
-    except Exception as error:
-        if is_device_error(error):
-            raise
-        raise ModelError(f"model.program: {path.name} cannot be loaded with torch {torch.__version__}: {error}") from error
+    with scanned_program(path) as file:
+        try:
+            with _weights_only():
+                exported = move_to_device_pass(torch.export.load(file), device)
+                network = exported.module()
+        except Exception as error:
+            if is_device_error(error):
+                raise
+            raise ModelError(f"model.program: {path.name} cannot be loaded with torch {torch.__version__}: {error}") from error
     return Program(network, _batch_range(exported, path.name, size))
 
 

@@ -5,9 +5,9 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import torch
@@ -15,12 +15,10 @@ from torch import nn
 
 from imagejob_runner.exceptions import ModelError
 from imagejob_runner.models.program import load_program
-from imagejob_runner.models.scan import scan_program
 from tests.tools.networks import Tiny
+from tests.unit.models.programs import Json, rewritten
 
 pytestmark = pytest.mark.model
-
-Json: TypeAlias = dict[str, Any]
 
 CPU = torch.device("cpu")
 
@@ -35,38 +33,6 @@ class Payload:
         return Path.touch, (self.path,)
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("program") / "sound.pt2"
-    batch = torch.export.Dim("batch", min=1, max=64)
-    exported = torch.export.export(Tiny().eval(), (torch.zeros(2, 3, 16, 16),), dynamic_shapes={"images": {0: batch}})
-    torch.export.save(exported, path)
-    return path
-
-
-def rewritten(
-    sound: Path,
-    path: Path,
-    *,
-    entries: dict[str, bytes] | None = None,
-    graph: Callable[[Json], object] | None = None,
-    compression: int = zipfile.ZIP_STORED,
-) -> Path:
-    """`sound` with entries added or replaced, and its graph changed."""
-    with zipfile.ZipFile(sound) as archive:
-        content = {info.filename: archive.read(info) for info in archive.infolist()}
-    root = next(iter(content)).partition("/")[0]
-    if graph is not None:
-        model = json.loads(content[f"{root}/models/model.json"])
-        graph(model)
-        content[f"{root}/models/model.json"] = json.dumps(model).encode()
-    content.update({name if name.startswith(("/", "..")) else f"{root}/{name}": data for name, data in (entries or {}).items()})
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-    return path
-
-
 def refusal(path: Path) -> str:
     with pytest.raises(ModelError) as caught:
         load_program(path, CPU, 16)
@@ -75,7 +41,6 @@ def refusal(path: Path) -> str:
 
 
 def test_what_export_writes_passes_and_works(sound: Path, tmp_path: Path) -> None:
-    scan_program(sound)
     copy = rewritten(sound, tmp_path / "copy.pt2")
     for path in (sound, copy):
         program = load_program(path, CPU, 16)
