@@ -49,6 +49,7 @@ def _objects(documents: Documents) -> Iterator[str]:
             pipeline = documents.pipeline_of(job)
             yield f"{title}: {_job(job, pipeline)}"
             yield from (f"{origin}: note: {missing}" for missing in _missing(documents, pipeline))
+            yield from (f"{origin}: note: {lost}" for lost in _in_pods(job))
         elif kind == "ImagePipeline":
             yield f"{title}: {_steps(documents.pipelines[namespace, name].spec)}"
         else:
@@ -63,6 +64,14 @@ def _missing(documents: Documents, pipeline: ImagePipelineSpec | MissingPipeline
         yield f"{pipeline}, so the cluster must have it{f'; {pipeline.hint}' if pipeline.hint else ''}"
     else:
         yield from map(str, documents.missing_limits(pipeline))
+
+
+def _in_pods(job: ImageJob) -> Iterator[str]:
+    """What is right on this machine, and in a cluster is not."""
+    from imagejob_api import output_in_pods
+
+    if (why := output_in_pods.why_not(job.spec)) is not None:
+        yield f"a cluster refuses the job: {why}; {output_in_pods.FIX}"
 
 
 def _job(job: ImageJob, pipeline: ImagePipelineSpec | MissingPipeline) -> str:

@@ -81,6 +81,7 @@ class Reason(StrEnum):
     # Stalled
     NOT_STALLED = "NotStalled", "Nothing keeps the job from running."
     INVALID_SPEC = "InvalidSpec", "The spec is not valid."
+    OUTPUT_IN_PODS = "OutputInPods", "The output is a folder inside the pods, and more than one pod must see it."
     PIPELINE_NOT_FOUND = "PipelineNotFound", "There is no ImagePipeline of that name in the job's namespace."
     INVALID_PIPELINE = "InvalidPipeline", "The ImagePipeline is not valid."
     LIMIT_NOT_FOUND = "LimitNotFound", "A step takes a limit that no NodeLimit defines."

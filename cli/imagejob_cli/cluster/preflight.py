@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imagejob_api import output_in_pods
 from imagejob_api.exceptions import InvalidFileError, Problem
+from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.wording import nearest
 from imagejob_cli.cluster.api import Api
 from imagejob_cli.cluster.exceptions import ForbiddenError
@@ -36,10 +38,11 @@ def check_references(objects: Sequence[Manifest], around: Surroundings) -> list[
     """Notes on what the jobs will wait for.
 
     Raises:
-        InvalidFileError: A job's pipeline is nowhere.
+        InvalidFileError: A job's pipeline is nowhere, or its rows would be written into its pods where that cannot work.
     """
     jobs = [found for found in objects if found.resource == IMAGE_JOB]
-    problems = [problem for job in jobs if (problem := _missing_pipeline(job, around)) is not None]
+    found = [(_missing_pipeline(job, around), _output_in_pods(job)) for job in jobs]
+    problems = [problem for each in found for problem in each if problem is not None]
     if problems:
         raise InvalidFileError(problems)
     return [note for job in jobs for note in (*_missing_limits(job, around), *_local_output(job))]
@@ -84,9 +87,19 @@ def _missing_limits(job: Manifest, around: Surroundings) -> Iterator[str]:
                 yield f"{job.title}: step {step['name']} takes the limit {limit['name']}, and there is no such NodeLimit; {hint}"
 
 
+def _output_in_pods(job: Manifest) -> Problem | None:
+    why = output_in_pods.why_not(_spec(job))
+    if why is None:
+        return None
+    origin = job.origin
+    return Problem(origin.file, why, output_in_pods.FIX, document=origin.document, line=origin.line, path="spec.output.url")
+
+
 def _local_output(job: Manifest) -> Iterator[str]:
-    spec = job.body["spec"]
-    url = str(spec["output"]["url"])
-    if ("://" not in url or url.startswith("file://")) and not spec.get("template", {}).get("volumes"):
-        lost = f"the output {printable(url)} is a folder inside its pods, and is lost with them"
-        yield f"{job.title}: {lost}; write to a bucket, or mount a volume."
+    place = output_in_pods.place_in_pods(_spec(job))
+    if place is not None:
+        yield f"{job.title}: {printable(place)}, and is lost with it; {output_in_pods.FIX}."
+
+
+def _spec(job: Manifest) -> ImageJobSpec:
+    return ImageJobSpec.model_validate(job.body["spec"])

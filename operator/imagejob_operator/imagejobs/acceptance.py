@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from imagejob_api import output_in_pods
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_api.pod import JobFile
@@ -52,6 +53,8 @@ def accept(seen: Observed, spec: ImageJobSpec, *, started: bool) -> Accepted:
     Raises:
         NotAcceptedError: Something that the job needs is missing or wrong.
     """
+    if not started and (why := output_in_pods.why_not(spec)) is not None:
+        raise NotAcceptedError(Reason.OUTPUT_IN_PODS, f"{why[0].upper()}{why[1:]}; {output_in_pods.FIX}.")
     stored = seen.stored if started else None
     pipeline = _pipeline(seen, spec) if stored is None else stored.pipeline
     file = job_file(seen.job, spec, pipeline, stored)

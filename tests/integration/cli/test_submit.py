@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from imagejob_api.output_in_pods import FIX
 from tests.cluster.control_plane import ControlPlane
 from tests.integration.cli.jobs import Jobs, simple_job
 from tests.tools.following import Following
@@ -87,14 +88,20 @@ def test_a_pipeline_that_is_in_the_cluster_is_enough(plugin: Plugin) -> None:
     assert "fix: did you mean classify?" in missing.err
 
 
+def test_rows_that_more_than_one_pod_must_see_do_not_go_into_a_pod(plugin: Plugin, cluster: ControlPlane, namespace: str) -> None:
+    done = plugin("submit", "-f", "-", stdin=documents(limited(), image_job(output={"url": "/out"}))).expect(2)
+    assert "spec.output.url: the output /out is a folder inside each pod, and the pod that lists the source is another" in done.err
+    assert f"fix: {FIX}" in done.err
+    assert cluster.kubectl("get", "imagejobs", "-n", namespace, "-o", "name") == ""
+
+
 @pytest.mark.usefixtures("no_limits")
 def test_notes_on_what_a_job_will_wait_for_and_what_is_lost(plugin: Plugin, namespace: str) -> None:
-    files = documents(
-        limited("licence"), image_job(output={"url": "results/x"}), {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
-    )
+    inside = image_job(source={"urls": [{"url": "s3://photos/a.jpg"}]}, output={"url": "results/x"})
+    files = documents(limited("licence"), inside, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}})
     notes = plugin("submit", "-f", "-", stdin=files).expect(0).err.splitlines()
     job = f"note: ImageJob {namespace}/flowers: "
-    lost = "the output results/x is a folder inside its pods, and is lost with them; write to a bucket, or mount a volume."
+    lost = f"the output results/x is a folder inside each pod, and is lost with it; {FIX}."
     assert notes == [
         "note: standard input:31: ConfigMap c is for kubectl; imagejob leaves it alone",
         f"{job}step infer takes the limit licence, and there is no such NodeLimit; the job waits until there is one.",

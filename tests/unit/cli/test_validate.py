@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from imagejob_api.output_in_pods import FIX
 from tests.unit.cli.builders import Imagejob, Write, document, job, limit
 
 
@@ -26,12 +27,16 @@ def test_it_says_what_each_document_is(imagejob: Imagejob, write: Write) -> None
     result = imagejob("validate", "-f", file)
     assert result.exit_code == 0
     lines = [line.removeprefix(f"{file}:").split(": ", 1)[1] for line in result.stdout.splitlines()]
+    why = "the output /out is a folder inside each pod, and the pod that lists the source is another than those that work"
+    refused = f"note: a cluster refuses the job: {why}; {FIX}"
     assert lines == [
         "ImagePipeline default/solver: download → solve (takes gpu, 2 of licence)",
         "NodeLimit gpu: 2 slots for each GPU, not active",
         "ImageJob default/flowers: images listed in list.csv, classify, to /out",
+        refused,
         "ImageJob default/trees: images below s3://bucket/trees/ (**/*), download → solve (takes gpu, 2 of licence), to /out, suspended",
         "note: step solve takes the limit licence, and no NodeLimit of that name is in the files",
+        refused,
         "ConfigMap x is for kubectl; imagejob leaves it alone",
     ]
 

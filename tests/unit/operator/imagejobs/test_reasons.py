@@ -217,6 +217,18 @@ CASES = [
     ),
     Case(Reason.INVALID_SPEC, "Stalled", True, "spec.source: exactly one of", lambda: seen(image_job(source={})), "rule"),
     Case(Reason.INVALID_SPEC, "Stalled", True, "put its URLs into a manifest", lambda: seen(too_large()), "too large"),
+    Case(Reason.OUTPUT_IN_PODS, "Stalled", True, "5 pods work", lambda: seen(image_job(output={"url": "file:///out"})), "shards"),
+    Case(Reason.OUTPUT_IN_PODS, "Reconciling", False, "write to a bucket", lambda: seen(image_job(output={"url": "file:///out"}))),
+    Case(
+        Reason.OUTPUT_IN_PODS,
+        "Stalled",
+        True,
+        "The output /out is a folder inside each pod, and the pod that lists the source",
+        lambda: seen(image_job(output={"url": "/out"}, source={"prefix": {"url": "s3://photos"}})),
+        "plan",
+    ),
+    Case(Reason.NOT_STALLED, "Stalled", False, "", lambda: seen(image_job(output={"url": "/out"}, chunkSize=10)), "one pod"),
+    Case(Reason.NOT_STALLED, "Stalled", False, "", lambda: started(image_job(output={"url": "/out"})), "an output in running pods"),
     Case(
         Reason.PIPELINE_NOT_FOUND,
         "Stalled",
