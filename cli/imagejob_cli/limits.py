@@ -47,7 +47,7 @@ def as_object(name: str, state: LeaseState) -> dict[str, object]:
         "leaseDurationSeconds": state.duration_seconds,
         "held": state.held,
         "waiting": len(state.queue),
-        "grants": state.transitions,
+        "grants": state.grants,
         "holders": [{"id": holder.id, "pod": holder.pod, "fence": holder.fence, "slots": list(holder.slots)} for holder in state.holders],
         "queue": [{"id": waiter.id, "pod": waiter.pod, "priority": waiter.priority, "slots": waiter.slots} for waiter in state.queue],
     }

@@ -5,28 +5,43 @@ to the contract is read and written; a store merges it into the rest of the obje
 
     metadata.annotations   imagejob.dev/slots      "2"
                            imagejob.dev/active     "false"      only while the limit is inactive
-                           imagejob.dev/holders    [{"slot", "id", "pod", "fence", "beat"}]    one entry for each slot held
+                           imagejob.dev/epoch       "1764321352000000"   the fence that the Lease began with
+                           imagejob.dev/holders    [{"slot", "id", "pod", "fence", "beat", "granted"}]    one entry for each slot held
                            imagejob.dev/queue      [{"id", "pod", "priority", "slots"}]        slots only if more than one
+
+A fence is the epoch and the number of the grant (`leaseTransitions`, which has 31 bits) added up.
+`granted` stands there until the first renewal: ``<clock>@<seconds>``, when the write of the grant was begun and on which clock.
+
     spec                   holderIdentity, leaseDurationSeconds, acquireTime, renewTime, leaseTransitions
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from nodelease.clock import wall_time
-from nodelease.constants import ANNOTATION_ACTIVE, ANNOTATION_HOLDERS, ANNOTATION_QUEUE, ANNOTATION_SLOTS, DEFAULT_DURATION_SECONDS
+from nodelease.clock import Moment, clock_id, wall_time
+from nodelease.constants import (
+    ANNOTATION_ACTIVE,
+    ANNOTATION_EPOCH,
+    ANNOTATION_HOLDERS,
+    ANNOTATION_QUEUE,
+    ANNOTATION_SLOTS,
+    DEFAULT_DURATION_SECONDS,
+)
 from nodelease.exceptions import MalformedLeaseError
 from nodelease.state import Holder, LeaseState, Waiter
 
+_DIGITS: Final = 18
+"""Of the largest number: more than any, and few enough for 64 bits."""
 _TYPE_NAMES: Final = {int: "a whole number", str: "a string", list: "a list", dict: "an object", bool: "true or false"}
 
 
 def encode(state: LeaseState) -> dict[str, Any]:
     """The Lease's `metadata.annotations` and `spec`."""
     holders = [
-        {"slot": slot, "id": holder.id, "pod": holder.pod, "fence": holder.fence, "beat": holder.beat}
+        {"slot": slot, "id": holder.id, "pod": holder.pod, "fence": holder.fence, "beat": holder.beat} | _granted(holder)
         for holder in state.holders
         for slot in holder.slots
     ]
@@ -37,7 +52,9 @@ def encode(state: LeaseState) -> dict[str, Any]:
     annotations = {ANNOTATION_SLOTS: str(state.slots), ANNOTATION_HOLDERS: _compact(holders), ANNOTATION_QUEUE: _compact(queue)}
     if not state.active:
         annotations[ANNOTATION_ACTIVE] = "false"
-    spec: dict[str, Any] = {"leaseDurationSeconds": state.duration_seconds, "leaseTransitions": state.transitions}
+    if state.epoch:
+        annotations[ANNOTATION_EPOCH] = str(state.epoch)
+    spec: dict[str, Any] = {"leaseDurationSeconds": state.duration_seconds, "leaseTransitions": state.grants}
     if state.holders:
         spec["holderIdentity"] = ",".join(holder.pod for holder in state.holders)
     if state.acquire_time is not None:
@@ -56,13 +73,15 @@ def decode(lease: object) -> LeaseState:
     document = _typed(lease, dict, "the Lease")
     annotations = _typed(_typed(document.get("metadata"), dict, "metadata").get("annotations"), dict, "metadata.annotations")
     spec = _typed(document.get("spec"), dict, "spec")
+    epoch = _count(annotations, ANNOTATION_EPOCH) if ANNOTATION_EPOCH in annotations else 0
     state = LeaseState(
-        slots=_slot_count(annotations),
+        slots=_count(annotations, ANNOTATION_SLOTS),
         duration_seconds=_whole(spec.get("leaseDurationSeconds", DEFAULT_DURATION_SECONDS), "spec.leaseDurationSeconds", least=1),
         active=_active(annotations),
         holders=_holders(_entries(annotations, ANNOTATION_HOLDERS)),
         queue=_queue(_entries(annotations, ANNOTATION_QUEUE)),
-        transitions=_whole(spec.get("leaseTransitions", 0), "spec.leaseTransitions"),
+        transitions=epoch + _whole(spec.get("leaseTransitions", 0), "spec.leaseTransitions"),
+        epoch=epoch,
         acquire_time=_optional_text(spec, "acquireTime"),
         renew_time=_optional_text(spec, "renewTime"),
     )
@@ -70,15 +89,44 @@ def decode(lease: object) -> LeaseState:
     return state
 
 
-def stamp(before: LeaseState, after: LeaseState) -> LeaseState:
-    """The state with the times of day for people: `acquireTime` if `after` grants anything, `renewTime` if it grants or renews."""
+def stamp(before: LeaseState, after: LeaseState, started: float) -> LeaseState:
+    """The state with the times of its changes.
+
+    New holders are told when they were granted, at the earliest. For people there are times of day: `acquireTime` if `after` grants
+    anything, `renewTime` if it grants or renews.
+
+    Args:
+        before: What was read.
+        after: What is to be written.
+        started: The time before the write is begun (`nodelease.clock`).
+    """
     granted = after.transitions > before.transitions
+    if granted:
+        moment = Moment(clock_id(), math.floor(started * 1e6) / 1e6)
+        holders = tuple(replace(holder, granted=moment) if holder.fence > before.transitions else holder for holder in after.holders)
+        after = replace(after, holders=holders)
     beats = {(holder.id, holder.fence): holder.beat for holder in before.holders}
     renewed = any(holder.beat > beats.get((holder.id, holder.fence), 0) for holder in after.holders)
     if not granted and not renewed:
         return after
     time = wall_time()
     return replace(after, acquire_time=time if granted else after.acquire_time, renew_time=time)
+
+
+def _granted(holder: Holder) -> dict[str, str]:
+    if holder.granted is None or holder.beat > 0:
+        return {}
+    return {"granted": f"{holder.granted.clock}@{holder.granted.seconds:.6f}"}
+
+
+def _moment(value: object) -> Moment | None:
+    """When a holder was granted. What cannot be understood is nothing: then the holder renews before it uses the grant."""
+    clock, at, seconds = value.partition("@") if isinstance(value, str) else ("", "", "")
+    try:
+        moment = Moment(clock, float(seconds))
+    except ValueError:
+        return None
+    return moment if at and math.isfinite(moment.seconds) else None
 
 
 def _compact(value: object) -> str:
@@ -106,10 +154,10 @@ def _optional_text(spec: Mapping[str, object], key: str) -> str | None:
     return None if spec.get(key) is None else cast("str", _typed(spec[key], str, f"spec.{key}"))
 
 
-def _slot_count(annotations: Mapping[str, object]) -> int:
-    text = annotations.get(ANNOTATION_SLOTS)
-    if not isinstance(text, str) or not text.isascii() or not text.isdigit():
-        raise _fail(f"annotation {ANNOTATION_SLOTS}", 'a whole number in quotes, as in "2"', text)
+def _count(annotations: Mapping[str, object], name: str) -> int:
+    text = annotations.get(name)
+    if not isinstance(text, str) or not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
+        raise _fail(f"annotation {name}", 'a whole number in quotes, as in "2"', text)
     return int(text)
 
 
@@ -140,6 +188,7 @@ def _holders(entries: list[dict[str, object]]) -> tuple[Holder, ...]:
             fence=_whole(entry.get("fence"), f"{where}.fence", least=1),
             beat=_whole(entry.get("beat"), f"{where}.beat"),
             slots=(_whole(entry.get("slot"), f"{where}.slot"),),
+            granted=_moment(entry.get("granted")),
         )
         known = holders.get(holder.id)
         if known is not None and replace(known, slots=holder.slots) != holder:
@@ -178,7 +227,7 @@ def _check(state: LeaseState) -> None:
         raise MalformedLeaseError(f"annotation {ANNOTATION_HOLDERS} gives a slot to two holders: {sorted(slots)!r:.200}")
     fences = [holder.fence for holder in state.holders]
     if len(set(fences)) != len(fences) or max(fences, default=0) > state.transitions:
-        raise MalformedLeaseError(f"fences {fences!r:.200} must be unique and at most spec.leaseTransitions, {state.transitions}")
+        raise MalformedLeaseError(f"fences {fences!r:.200} must be unique and at most epoch and leaseTransitions, {state.transitions}")
     priorities = [waiter.priority for waiter in state.queue]
     if priorities != sorted(priorities, reverse=True):
         raise MalformedLeaseError(f"annotation {ANNOTATION_QUEUE} must stand in order of priority, highest first: {priorities!r:.200}")

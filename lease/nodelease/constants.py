@@ -5,6 +5,7 @@ from typing import Final
 
 ANNOTATION_SLOTS: Final = "imagejob.dev/slots"
 ANNOTATION_ACTIVE: Final = "imagejob.dev/active"
+ANNOTATION_EPOCH: Final = "imagejob.dev/epoch"
 ANNOTATION_HOLDERS: Final = "imagejob.dev/holders"
 ANNOTATION_QUEUE: Final = "imagejob.dev/queue"
 
@@ -13,8 +14,6 @@ RENEW_FRACTION: Final = 1 / 3
 """A holder renews when this part of the lease duration has passed since its last renewal."""
 STOP_FRACTION: Final = 2 / 3
 """A holder stops using the resource when this part has passed without a successful renewal; the rest is the margin to `expire`."""
-STALL_FRACTION: Final = 1 / 6
-"""A process that stood still for this part of the duration confirms a grant with a renewal before it uses it."""
 
 EXPIRY_STAGGER_SECONDS: Final = 0.05
 """Waiters further back in the queue look at a dead holder this much later each, so that one of them writes and not all."""
@@ -31,6 +30,9 @@ RETRY_LAST_SECONDS: Final = 1.0
 CONFLICT_FIRST_SECONDS: Final = 0.001
 CONFLICT_LAST_SECONDS: Final = 0.03
 """Backoff of requests after a lost compare-and-swap. What hands slots on is written again at once."""
+
+MOST_GRANTS: Final = 2**31 - 1
+"""Grants that `spec.leaseTransitions` can count. At half of it the store's keeper begins a new epoch."""
 
 LIMIT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 """What a limit may be called: it becomes part of a Lease's name and of a file's name."""

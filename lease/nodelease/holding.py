@@ -11,6 +11,24 @@ from nodelease.signals import ThreadsafeSignal
 from nodelease.state import Holder
 
 
+def counted_from(holder: Holder, duration: float) -> float | None:
+    """Since when a grant that a state shows may be counted on: not later than it was written, on this process's own clock.
+
+    Others count from when they see a grant, which is after it was written. So counting from before keeps the whole last third of the
+    duration as the margin, however long the news was on its way.
+
+    Args:
+        holder: Who holds it.
+        duration: The lease duration, in seconds.
+
+    Returns:
+        Seconds of CLOCK_BOOTTIME. None: it was granted by somebody whose clock is another one, or so long ago that a renewal is due. Then
+        it has to be renewed before it is used.
+    """
+    since = holder.granted.here() if holder.granted is not None else None
+    return since if since is not None and now() < since + duration * RENEW_FRACTION else None
+
+
 class Owner(Protocol):
     """What a holding needs from the client that it came from."""
 
@@ -61,7 +79,7 @@ class Holding:
         """Whether the resource may be used.
 
         False for good once released or lost, and whenever two thirds of the lease duration have passed without a successful renewal:
-        soon afterwards somebody else may be granted the slot. Then stop, `release`, and acquire again.
+        a third of it later somebody else may be granted the slot. Then stop, `release`, and acquire again.
         """
         return not self._ended and not self._passing and now() < self.deadline
 

@@ -12,11 +12,10 @@ from concurrent.futures import Future
 from nodelease import transitions
 from nodelease.claim import Claim
 from nodelease.clock import now
-from nodelease.constants import ANSWER_SECONDS, RETRY_LAST_SECONDS, STALL_FRACTION, WATCH_LINGER_SECONDS
+from nodelease.constants import ANSWER_SECONDS, RETRY_LAST_SECONDS, WATCH_LINGER_SECONDS
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
-from nodelease.holding import Holding, Owner
+from nodelease.holding import Holding, Owner, counted_from
 from nodelease.operations import finish, renewal
-from nodelease.stall import StallMeter
 from nodelease.state import Holder, LeaseState
 from nodelease.store import LeaseStore
 from nodelease.watchdog import Watchdog
@@ -43,7 +42,6 @@ class LimitSession:
         self._held: dict[str, Holding] = {}
         self._releases: set[Future[None]] = set()
         self._watchdog = Watchdog(limit, self.writer, self._claims)
-        self._stall = StallMeter()
         self._duration: int | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._watch_task: asyncio.Task[None] | None = None
@@ -125,7 +123,6 @@ class LimitSession:
 
     async def abort(self) -> None:
         """Stop at this point, and tell the store nothing."""
-        self._stall.stop()
         self._watchdog.stop()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -175,7 +172,6 @@ class LimitSession:
 
     def _add(self, claim: Claim) -> None:
         self._claims[claim.waiter.id] = claim
-        self._stall.start((self._duration or 1) * STALL_FRACTION)
         self._open()
 
     def _open(self) -> None:
@@ -188,18 +184,15 @@ class LimitSession:
     def _submit_request(self, claim: Claim) -> None:
         claim.operation = Operation(
             apply=lambda state: transitions.request(state, claim.waiter),
-            done=lambda state, _started: self._requested(claim, state),
+            done=lambda _state, _started: self._requested(claim),
             urgent=False,
         )
         self.writer.submit(claim.operation)
 
-    def _requested(self, claim: Claim, state: LeaseState) -> None:
-        """The request is written. If that was done before, and the answer lost, it may have been granted long ago."""
-        operation, claim.operation = claim.operation, None
+    def _requested(self, claim: Claim) -> None:
+        """The request is written, by this attempt or by one before whose answer was lost."""
+        claim.operation = None
         claim.requested = True
-        holder = state.holder(claim.waiter.id)
-        if holder is not None and operation is not None and not operation.changed:
-            self._confirm(claim, holder)
 
     def _yielded(self, claim: Claim, previous: Holding, state: LeaseState) -> None:
         """The yield is written, or needed no write because nobody waits."""
@@ -207,7 +200,7 @@ class LimitSession:
         if holder is None or holder.fence != previous.fence or previous.ended:
             self._end(previous)
             claim.previous = None
-            self._requested(claim, state)
+            self._requested(claim)
             return
         claim.operation = None
         claim.requested = True
@@ -258,13 +251,11 @@ class LimitSession:
         if self._renew_task is None:
             self._renew_task = asyncio.get_running_loop().create_task(self._renew())
 
-    def _review(self, state: LeaseState | None, since: float, old: bool) -> None:  # noqa: FBT001  a callback's arguments have no names
+    def _review(self, state: LeaseState | None) -> None:
         """Make of a new state what concerns this process.
 
         Args:
             state: The state; None when there is no Lease.
-            since: Since when a grant that it shows may be counted on.
-            old: What it shows may have happened long ago.
         """
         if state is None:
             for holding in tuple(self._held.values()):
@@ -276,7 +267,7 @@ class LimitSession:
         self._watchdog.observe(state)
         for claim in tuple(self._claims.values()):
             if claim.operation is None:
-                self._review_claim(claim, state, since, old=old or self._stall.stalled)
+                self._review_claim(claim, state)
         for holding in tuple(self._held.values()):
             holder = state.holder(holding.id)
             if holder is not None and holder.fence == holding.fence:
@@ -285,12 +276,14 @@ class LimitSession:
                 self._lose(holding, "others took it for dead")
         self._settle()
 
-    def _review_claim(self, claim: Claim, state: LeaseState, since: float, *, old: bool) -> None:
+    def _review_claim(self, claim: Claim, state: LeaseState) -> None:
         holder = state.holder(claim.waiter.id)
-        if holder is not None and old:
-            self._confirm(claim, holder)
-        elif holder is not None:
-            self._grant(claim, holder, state, since)
+        if holder is not None:
+            since = counted_from(holder, state.duration_seconds)
+            if since is None:
+                self._confirm(claim, holder)
+            else:
+                self._grant(claim, holder, state, since)
         elif state.waiter(claim.waiter.id) is not None:
             claim.queued = True
         else:
@@ -336,9 +329,6 @@ class LimitSession:
         """Count with the new duration at once, and renew at once: others count with it too."""
         first = self._duration is None
         self._duration = duration
-        self._stall.stop()
-        if self._claims:
-            self._stall.start(duration * STALL_FRACTION)
         if first:
             return
         self._watchdog.begin_anew()
@@ -355,7 +345,6 @@ class LimitSession:
         if self._claims:
             self._watchdog.start()
             return
-        self._stall.stop()
         self._watchdog.stop()
         if not self._held and self._idle_timer is None:
             self._idle_timer = asyncio.get_running_loop().call_later(WATCH_LINGER_SECONDS, self._sleep)

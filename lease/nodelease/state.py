@@ -5,6 +5,7 @@ Nothing here changes anything; `transitions` does, and it and everyone who reads
 
 from dataclasses import dataclass
 
+from nodelease.clock import Moment
 from nodelease.constants import DEFAULT_DURATION_SECONDS
 
 
@@ -22,6 +23,8 @@ class Holder:
     """Renewals so far."""
     slots: tuple[int, ...]
     """Numbers of the slots held, ascending."""
+    granted: Moment | None = None
+    """When the write that granted it was begun; None once it was renewed, or if nobody said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,18 @@ class LeaseState:
     queue: tuple[Waiter, ...] = ()
     """In the order in which they will be granted: by priority, then first come, first served."""
     transitions: int = 0
-    """Grants ever made: the newest fence."""
+    """The newest fence: one more with each grant."""
+    epoch: int = 0
+    """The fence that the Lease began with, which was no grant's."""
     acquire_time: str | None = None
     """Time of day of the newest grant, for people."""
     renew_time: str | None = None
     """Time of day of the newest renewal, for people."""
+
+    @property
+    def grants(self) -> int:
+        """Grants made in this epoch."""
+        return self.transitions - self.epoch
 
     @property
     def ids(self) -> set[str]:

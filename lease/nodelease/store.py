@@ -27,8 +27,6 @@ class Observation:
     """None: there is nothing to be granted from; `problem` says why."""
     problem: str = ""
     """Why there is no snapshot, for people: the limit does not exist, or its Lease is malformed."""
-    resumed: bool = False
-    """The first report after the watch was opened or broken. What it shows may have happened any time ago."""
 
 
 class LeaseStore(Protocol):
@@ -69,8 +67,8 @@ class LeaseStore(Protocol):
         """Report the state now, whenever it changes, and whenever the limit comes or goes. Never ends, and mends itself when broken.
 
         Only the newest state matters: a slow reader may miss those between. Reports need not be in step with this client's own
-        writes; a reader ignores those that `order` puts before what it knows. A store that cannot tell how long a report has been
-        on its way has to mark as `resumed` any that may be older than a sixth of the lease duration.
+        writes; a reader ignores those that `order` puts before what it knows. Nor need they be news: a grant says itself when it was
+        made.
         """
         ...
 

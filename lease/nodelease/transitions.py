@@ -86,6 +86,18 @@ def resize(state: LeaseState, *, slots: int | None = None, active: bool | None =
     return _grant(state if changed == state else changed)
 
 
+def begin(state: LeaseState, epoch: int) -> LeaseState:
+    """Begin to count grants anew, while fences go on: for a Lease that is made, or whose grants can hardly be counted any more.
+
+    Args:
+        state: The Lease, new or not.
+        epoch: Microseconds since 1970. The Lease that was here before began with a smaller number, and since then has made fewer grants
+            than microseconds have passed; so all its fences are smaller, too, and nobody has to remember them.
+    """
+    epoch = max(epoch, state.transitions)
+    return replace(state, epoch=epoch, transitions=epoch)
+
+
 def _enqueue(state: LeaseState, waiter: Waiter) -> LeaseState:
     before = [other for other in state.queue if other.priority >= waiter.priority]
     after = [other for other in state.queue if other.priority < waiter.priority]

@@ -42,8 +42,6 @@ class Operation:
     """Whether others wait for it: after a conflict it is written again at once, where a mere request makes way first."""
     attempted: bool = False
     """Whether it may have been written."""
-    changed: bool = False
-    """Whether the last attempt changed anything. If not, one before was written and its answer lost: what came of that may be old."""
 
 
 class LeaseWriter:
@@ -52,11 +50,10 @@ class LeaseWriter:
     Args:
         store: Where the Lease is.
         limit: Which.
-        changed: Told of each newer state, and None when the limit is gone. Arguments: the state; since when what it shows may be counted
-            on; whether it may show something that happened long ago.
+        changed: Told of each newer state, and None when the limit is gone.
     """
 
-    def __init__(self, store: LeaseStore, limit: str, changed: Callable[[LeaseState | None, float, bool], None]) -> None:
+    def __init__(self, store: LeaseStore, limit: str, changed: Callable[[LeaseState | None], None]) -> None:
         self.snapshot: Snapshot | None = None
         self.problem = ""
         self.counters = Counters()
@@ -106,25 +103,25 @@ class LeaseWriter:
         if snapshot is None:
             self._gone(observation.problem)
         elif self.snapshot is None or self._store.order(snapshot.version) > self._store.order(self.snapshot.version):
-            self._learn(snapshot, now(), resumed=observation.resumed)
+            self._learn(snapshot)
 
     def forget(self) -> None:
         """Know nothing, because nothing is watched any more."""
         self.snapshot = None
         self._known.clear()
 
-    def _learn(self, snapshot: Snapshot, since: float, *, resumed: bool) -> None:
+    def _learn(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.problem = ""
         self._known.set()
-        self._changed(snapshot.state, since, resumed)
+        self._changed(snapshot.state)
 
     def _gone(self, problem: str) -> None:
         self.forget()
         if problem != self.problem:
             self.problem = problem
             logger.warning("Limit %r: %s", self._limit, problem)
-        self._changed(None, now(), False)
+        self._changed(None)
 
     async def _drain(self) -> None:
         conflicts = failures = 0
@@ -159,12 +156,10 @@ class LeaseWriter:
         started = now()
         state = before.state
         for operation in batch:
-            after = operation.apply(state)
-            operation.changed = after is not state
+            state = operation.apply(state)
             operation.attempted = True
-            state = after
         if state is not before.state:
-            written = await self._store.replace(self._limit, stamp(before.state, state), before.version)
+            written = await self._store.replace(self._limit, stamp(before.state, state, started), before.version)
             self.counters.writes += 1
         else:
             written = before
@@ -172,9 +167,9 @@ class LeaseWriter:
         for operation in batch:
             operation.done(written.state, started)
         if self.snapshot is None or self._store.order(written.version) >= self._store.order(self.snapshot.version):
-            self._learn(written, started, resumed=False)
+            self._learn(written)
         else:  # the watch was faster than the answer, and told of a later write already
-            self._learn(self.snapshot, started, resumed=False)
+            self._learn(self.snapshot)
 
     async def _catch_up(self, current: Snapshot | None) -> None:
         try:
@@ -184,7 +179,7 @@ class LeaseWriter:
         except StoreUnavailableError as error:
             self.problem = str(error)  # the next attempt meets the same conflict, and reads again
         else:
-            self.observe(Observation(snapshot, resumed=True))  # the watch may have been silent for long
+            self.observe(Observation(snapshot))
 
 
 async def _backoff(attempt: int, first: float, last: float) -> None:

@@ -31,6 +31,8 @@ class LeaseJudge:
     """By the Lease's name."""
     members: set[tuple[str, str]] = field(default_factory=set)
     """All who ever held or waited: node of the Lease, pod."""
+    fences: dict[str, int] = field(default_factory=dict)
+    """By name: the highest fence of a Lease that is gone."""
     judged: int = 0
     """Revisions of all Leases so far."""
 
@@ -54,6 +56,9 @@ class LeaseJudge:
         known = self.tracks.get(name)
         found = list(_by_itself(state))
         if known is None or known.uid != metadata["uid"]:
+            before = self.fences.get(name, 0) if known is None else known.state.transitions
+            if state.epoch and state.epoch < before:
+                found.append(f"it was made again, and its fences begin at {state.epoch} after {before}")
             self.tracks[name] = Track(metadata["uid"], state)
         else:
             found += _across_gap(known.state, state) if after_gap else _step(known.state, state, self.unqueued_priority)
@@ -63,7 +68,10 @@ class LeaseJudge:
 
     def deleted(self, lease: Mapping[str, Any]) -> None:
         """A Lease has gone."""
-        self.tracks.pop(lease["metadata"]["name"], None)
+        name = lease["metadata"]["name"]
+        known = self.tracks.pop(name, None)
+        if known is not None:
+            self.fences[name] = known.state.transitions
 
 
 def _by_itself(state: LeaseState) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from nodelease.codec import decode, encode
-from nodelease.constants import ANNOTATION_ACTIVE, ANNOTATION_HOLDERS, ANNOTATION_QUEUE, ANNOTATION_SLOTS
+from nodelease.constants import ANNOTATION_ACTIVE, ANNOTATION_EPOCH, ANNOTATION_HOLDERS, ANNOTATION_QUEUE, ANNOTATION_SLOTS
 from nodelease.exceptions import MalformedLeaseError
 from nodelease.kubernetes.names import LABEL_LIMIT, LABEL_NODE, lease_labels, lease_name
 from nodelease.state import LeaseState
@@ -16,7 +16,7 @@ from nodelease.store import Snapshot
 API_VERSION: Final = "coordination.k8s.io/v1"
 KIND: Final = "Lease"
 
-_ANNOTATIONS: Final = frozenset({ANNOTATION_SLOTS, ANNOTATION_ACTIVE, ANNOTATION_HOLDERS, ANNOTATION_QUEUE})
+_ANNOTATIONS: Final = frozenset({ANNOTATION_SLOTS, ANNOTATION_ACTIVE, ANNOTATION_EPOCH, ANNOTATION_HOLDERS, ANNOTATION_QUEUE})
 _FIELDS: Final = frozenset({"holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime", "leaseTransitions"})
 
 

@@ -1,14 +1,8 @@
-"""A watch on one Lease that mends itself, and knows how old what it brings may be.
+"""A watch on one Lease that mends itself.
 
-A client may use a grant that it hears of only while the grant is fresh: a holder that has not renewed for the lease duration is taken for
-dead, and nobody renews a grant that its holder has not heard of. So every report that may be old is marked, and the client renews before it
-uses what that shows. These may be old:
-
-- the first state after none. When a watch begins anew, it is read past all caches once the watch is open, so what that brings after it is
-  news;
-- what a resumed watch brings first: there is no telling where it has caught up, but it takes less than a sixth of the duration;
-- what has been on its way for long, as through an API server that stood still. The time that its writer put on the newest grant tells.
-  It is nearly always of this machine's clock, since the node's own pods write its Lease; another clock that is wrong costs a renewal.
+What it brings may have been on its way for any time: through an API server that stood still, or caught up with after a break. That does
+no harm, for a grant says when it was made (`holding.counted_from`). When a watch begins anew, the Lease is read past all caches once the
+watch is open, so nothing is missed between.
 """
 
 import asyncio
@@ -20,13 +14,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-from nodelease.clock import now, wall_seconds_since
-from nodelease.constants import STALL_FRACTION
+from nodelease.clock import now
 from nodelease.exceptions import LimitNotFoundError, MalformedLeaseError, StoreUnavailableError
 from nodelease.kubernetes import constants
 from nodelease.kubernetes.api import ApiError, ApiServer, EventStream
 from nodelease.kubernetes.objects import lease_version
-from nodelease.state import LeaseState
 from nodelease.store import Observation, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -98,12 +90,11 @@ class LeaseWatch:
         return parameters if self._resume_from is None else parameters | {"resourceVersion": self._resume_from}
 
     async def _reports(self, events: EventStream) -> AsyncGenerator[Observation, None]:
-        catching_up_since = None if self._resume_from is None else now()
-        if catching_up_since is None:
+        if self._resume_from is None:
             for report in await self._begin():
                 yield report
         async for event in events:
-            if (news := self._report(event, catching_up_since)) is not None:
+            if (news := self._report(event)) is not None:
                 yield news
 
     async def _begin(self) -> list[Observation]:
@@ -115,9 +106,9 @@ class LeaseWatch:
         version = int(snapshot.version)
         set_back, self._newest = version < self._newest, version
         gone = [self._nothing("the API server's data are older than before: they were restored from a copy")] if set_back else []
-        return [*gone, self._state(snapshot, resumed=True)]
+        return [*gone, self._state(snapshot)]
 
-    def _report(self, event: Mapping[str, Any], catching_up_since: float | None) -> Observation | None:
+    def _report(self, event: Mapping[str, Any]) -> Observation | None:
         lease = event["object"]
         self._resume_from = lease_version(lease)
         version = int(self._resume_from)
@@ -130,15 +121,15 @@ class LeaseWatch:
             snapshot = self._target.understand(lease)
         except MalformedLeaseError as error:
             return self._nothing(str(error))
-        return self._state(snapshot, resumed=not self._shows_state or _may_be_old(snapshot.state, catching_up_since))
+        return self._state(snapshot)
 
     def _nothing(self, problem: str) -> Observation:
         self._shows_state = False
         return Observation(None, problem)
 
-    def _state(self, snapshot: Snapshot, *, resumed: bool) -> Observation:
+    def _state(self, snapshot: Snapshot) -> Observation:
         self._shows_state = True
-        return Observation(snapshot, resumed=resumed)
+        return Observation(snapshot)
 
     async def _pause(self, lasted: float, problem: str) -> None:
         if lasted > self._delay:
@@ -148,11 +139,3 @@ class LeaseWatch:
         else:
             self._delay = min(2 * self._delay, constants.WATCH_RETRY_LAST_SECONDS)
         await asyncio.sleep(random.uniform(0.5, 1) * self._delay)  # noqa: S311  no secret
-
-
-def _may_be_old(state: LeaseState, catching_up_since: float | None) -> bool:
-    """Whether more than a sixth of the lease duration may lie between the newest grant and now."""
-    limit = state.duration_seconds * STALL_FRACTION
-    if catching_up_since is not None and now() - catching_up_since < limit:
-        return True
-    return state.acquire_time is not None and abs(wall_seconds_since(state.acquire_time)) > limit

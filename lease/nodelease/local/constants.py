@@ -11,7 +11,7 @@ STATE_FOLDER: Final = "limits"
 
 SOCKET_PATH_BYTES: Final = 107
 """Longest path of a Unix socket on Linux (sun_path, less its final zero)."""
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Raised when the messages change; a client refuses a server that speaks another one."""
 LINE_BYTES: Final = 1 << 20
 """Longest message. A Lease stays far below it."""

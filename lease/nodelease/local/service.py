@@ -6,11 +6,11 @@ removing those who are gone: a connection that closes is reaped at once. Whateve
 
 import asyncio
 import logging
-import time
 from typing import Any, Final
 
 from nodelease import transitions
-from nodelease.codec import decode
+from nodelease.clock import now, wall_microseconds
+from nodelease.codec import decode, stamp
 from nodelease.constants import LIMIT_NAME
 from nodelease.exceptions import ConflictError, LeaseError, LimitNotFoundError, MalformedLeaseError, StoreUnavailableError
 from nodelease.local.constants import GRACE_SECONDS, IDLE_SECONDS, PROTOCOL
@@ -77,7 +77,7 @@ class LeaseServer:
         return found
 
     def create(self, limit: str, state: LeaseState) -> Snapshot:
-        """Make a limit. Its versions begin at the time of day, so that they grow even if the directory was emptied meanwhile.
+        """Make a limit. Its versions and fences begin at the time of day, so that they grow even if the directory was emptied meanwhile.
 
         All who watch are told, also the client that made it: it may have waited for a limit of this name before.
         """
@@ -85,7 +85,8 @@ class LeaseServer:
             raise MalformedLeaseError(f"{limit!r} is not the name of a limit")
         if limit in self._leases:
             raise ConflictError(f"limit {limit!r} exists", self._leases[limit])
-        return self._commit(limit, Snapshot(str(time.time_ns() // 1000), state), None, None)
+        time = wall_microseconds()
+        return self._commit(limit, Snapshot(str(time), transitions.begin(state, time)), None, None)
 
     def replace(self, limit: str, state: LeaseState, expected: str, by: "ClientConnection | None") -> Snapshot:
         """Write a Lease if its version is still `expected`."""
@@ -140,7 +141,7 @@ class LeaseServer:
             state = transitions.reap(lease.state, ids)
             if state is not lease.state:
                 try:
-                    self.replace(limit, state, lease.version, None)
+                    self.replace(limit, stamp(lease.state, state, now()), lease.version, None)
                 except StoreUnavailableError:
                     logger.exception("Cannot reap %s", ids)
                     asyncio.get_running_loop().call_later(REAP_RETRY_SECONDS, self._reap, gone)
@@ -259,7 +260,7 @@ class ClientConnection(asyncio.Protocol):
             state = decode(message["lease"])
             expected = message["expected"]
             if expected is None:
-                return {"version": self._server.create(limit, state).version}
+                return document(self._server.create(limit, state))
             return {"version": self._server.replace(limit, state, expected, self).version}
         raise GarbageError(f"no operation {op!r:.80}")
 

@@ -45,12 +45,12 @@ class LocalStore:
     async def read(self, limit: str) -> Snapshot:
         """See `LeaseStore.read`."""
         answer = await self._ask("read", limit=limit)
-        return Snapshot(answer["version"], _known(to_snapshot(answer)).state)
+        return _known(to_snapshot(answer))
 
     async def create(self, limit: str, state: LeaseState) -> Snapshot:
         """See `LeaseStore.create`."""
         answer = await self._ask("replace", limit=limit, expected=None, lease=encode(state))
-        return Snapshot(answer["version"], state)
+        return _known(to_snapshot(answer))
 
     async def replace(self, limit: str, state: LeaseState, expected: str) -> Snapshot:
         """See `LeaseStore.replace`."""
@@ -76,14 +76,14 @@ class LocalStore:
                     await asyncio.sleep(delay)
                     delay = min(2 * delay, RETRY_LAST_SECONDS)
                     continue
-                yield _observation(limit, first, resumed=True)
+                yield _observation(limit, first)
                 shows_state, delay = first is not None, RETRY_FIRST_SECONDS
                 while not connection.lost:
                     await channel.changed.wait()
                     channel.changed.clear()
                     if channel.newest is not None:
                         newest, channel.newest = channel.newest, None
-                        yield _observation(limit, newest, resumed=False)
+                        yield _observation(limit, newest)
                         shows_state = True
         finally:
             if self._channels.get(limit) is channel:
@@ -147,7 +147,7 @@ def _known(snapshot: Snapshot | None) -> Snapshot:
     return snapshot
 
 
-def _observation(limit: str, snapshot: Snapshot | None, *, resumed: bool) -> Observation:
+def _observation(limit: str, snapshot: Snapshot | None) -> Observation:
     if snapshot is None:
-        return Observation(None, f"limit {limit!r} does not exist on this machine; a NodeLimit of a run makes it", resumed)
-    return Observation(snapshot, resumed=resumed)
+        return Observation(None, f"limit {limit!r} does not exist on this machine; a NodeLimit of a run makes it")
+    return Observation(snapshot)

@@ -16,9 +16,10 @@ from imagejob_operator.limits.cache import LimitCache
 from imagejob_operator.limits.facts import InvalidLimitError, Json, Pair, read_limit, read_node
 from imagejob_operator.limits.leases import LeaseKeeper
 from imagejob_operator.limits.notices import REASON_INVALID, Notices
-from imagejob_operator.limits.pods import PodPresence, pod_name, runs
+from imagejob_operator.limits.pods import PodPresence, node_of, pod_name, runs
 from imagejob_operator.limits.records import pair_of, read_record
 from imagejob_operator.limits.status import StatusPace
+from imagejob_operator.limits.vacancies import Vacancies
 from imagejob_operator.limits.view import LimitsView
 from imagejob_operator.lists import Lister, Objects, list_in
 from imagejob_operator.metrics import Metrics
@@ -59,7 +60,8 @@ class LimitController:
         self._lister = Lister(
             (self._limit_objects, self._node_objects, self._pod_objects, self._lease_objects), self._look_at_everything, now
         )
-        self._keeper = LeaseKeeper(api, settings.namespace, self._cache, self._pods, self._lease_objects, self._notices)
+        self._vacancies = Vacancies(self._pods, now)
+        self._keeper = LeaseKeeper(api, settings.namespace, self._cache, self._pods, self._vacancies, self._lease_objects, self._notices)
         self.view = LimitsView(self._cache)
         """The limits, for whoever makes pods that need them."""
 
@@ -162,12 +164,12 @@ class LimitController:
                 self.view.refresh(limit)
 
     def _pod_seen(self, name: str, obj: Json) -> None:
-        self._pods.note(name, running=runs(obj))
+        self._pods.note(name, node_of(obj) if runs(obj) else None)
         if not runs(obj):
             self._look_at_entries(name)
 
     def _pod_gone(self, name: str) -> None:
-        self._pods.note(name, running=False)
+        self._pods.note(name, None)
         self._look_at_entries(name)
 
     def _look_at_entries(self, pod: str) -> None:
@@ -189,7 +191,9 @@ class LimitController:
         self._look_at_status(limit)
 
     def _lease_gone(self, pair: Pair) -> None:
-        if self._cache.lease(pair) is not None:
+        record = self._cache.lease(pair)
+        if record is not None:
+            self._vacancies.note(record, self._cache.goal(pair))
             self._metrics.limit_gone(*pair)
         self._cache.set_lease(pair, None)
         self._look_at(pair)
@@ -213,6 +217,7 @@ class LimitController:
 
     def _look_at_everything(self) -> None:
         self.view.synced = True
+        self._vacancies.begin()
         for name, state in list(self._cache.limits.items()):
             for node in {*state.goals, *state.leases}:
                 self._look_at((name, node))

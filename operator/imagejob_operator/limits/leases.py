@@ -12,6 +12,7 @@ from imagejob_operator.limits.notices import REASON_MALFORMED, REASON_NAME_TAKEN
 from imagejob_operator.limits.plan import Action, Create, Delete, Replace, Wait, plan
 from imagejob_operator.limits.pods import PodPresence
 from imagejob_operator.limits.records import LeaseRecord, is_ours
+from imagejob_operator.limits.vacancies import Vacancies
 from imagejob_operator.lists import Objects
 from nodelease.clock import now
 from nodelease.kubernetes.names import lease_name
@@ -34,17 +35,26 @@ class LeaseKeeper:
         namespace: Where the Leases are.
         cache: What is known.
         pods: Whose entries are dead.
+        vacancies: Which Leases are gone.
         leases: Is told of what the API server answers.
         notices: Where to say what is wrong.
     """
 
     def __init__(
-        self, api: KubernetesApi, namespace: str, cache: LimitCache, pods: PodPresence, leases: Objects[Pair], notices: Notices
+        self,
+        api: KubernetesApi,
+        namespace: str,
+        cache: LimitCache,
+        pods: PodPresence,
+        vacancies: Vacancies,
+        leases: Objects[Pair],
+        notices: Notices,
     ) -> None:
         self._api = api
         self._namespace = namespace
         self._cache = cache
         self._pods = pods
+        self._vacancies = vacancies
         self._leases = leases
         self._notices = notices
 
@@ -93,7 +103,8 @@ class LeaseKeeper:
             if record is None or record.state is None:
                 return None
             goal = Goal(record.state.slots, record.state.active, record.state.duration_seconds)
-        return plan(pair, goal, self._cache.nodes.get(node), record, gone, namespace=self._namespace, now=now())
+        beginning = self._vacancies.beginning(pair, goal)
+        return plan(pair, goal, self._cache.nodes.get(node), record, gone, namespace=self._namespace, beginning=beginning, now=now())
 
     async def _read(self, pair: Pair, *, anew: bool) -> LeaseRecord | None:
         """The Lease as it is known; from the API server if nothing is known of one that is to be, or if what is known is old.

@@ -49,6 +49,11 @@ def pod_name(pod: Json) -> str:
     return f"{metadata['namespace']}/{metadata['name']}"
 
 
+def node_of(pod: Json) -> str:
+    """The node that it runs on; "" if there is none yet."""
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
 def runs(pod: Json) -> bool:
     """Whether any of its processes may still run.
 
@@ -77,8 +82,8 @@ class PodPresence:
     """
 
     def __init__(self, api: Reader, namespaces: Collection[str], clock: Clock) -> None:
-        self.running: set[str] = set()
-        """Watched pods that were seen running."""
+        self.running: dict[str, str] = {}
+        """Watched pods that were seen running, and their nodes."""
         self._api = api
         self._namespaces = frozenset(namespaces)
         self._clock = clock
@@ -86,12 +91,16 @@ class PodPresence:
         self._ended: OrderedDict[str, int] = OrderedDict()
         self._events = 0
 
-    def note(self, pod: str, *, running: bool) -> None:
-        """An event says that a watched pod runs, or does not any more."""
-        if running:
-            self.running.add(pod)
+    def any_on(self, node: str) -> bool:
+        """Whether any watched pod runs on a node."""
+        return node in self.running.values()
+
+    def note(self, pod: str, node: str | None) -> None:
+        """An event says that a watched pod runs on a node ("" before it is scheduled), or does not run any more (None)."""
+        if node is not None:
+            self.running[pod] = node
             return
-        self.running.discard(pod)
+        self.running.pop(pod, None)
         self._events += 1
         _remember(self._ended, pod, self._events)
 
@@ -113,7 +122,8 @@ class PodPresence:
         ask = [pod for pod, at in due.items() if at <= now]
         answers = await asyncio.gather(*map(self._is_gone, ask[:MOST_AT_ONCE]))
         gone = {pod for pod, answer in zip(ask, answers, strict=False) if answer}
-        left = [self._due(entry) - now for entry in _entries(state) if entry.pod in due and entry.pod not in gone | self.running]
+        answered = gone | self.running.keys()
+        left = [self._due(entry) - now for entry in _entries(state) if entry.pod in due and entry.pod not in answered]
         again = max(REST_SECONDS, min(left)) if left else None
         return {entry.id for entry in _entries(state) if entry.pod in gone}, again
 
@@ -137,7 +147,7 @@ class PodPresence:
         if not member or (self._namespaces and namespace not in self._namespaces):
             _remember(self._asked, pod, self._clock())
         elif self._ended.get(pod, 0) <= events:  # else its end was told while the answer was on its way
-            self.running.add(pod)
+            self.running[pod] = node_of(found)
         return False
 
 

@@ -6,7 +6,7 @@ their slots.
 
 If they cannot, somebody may hold a slot who is not known. Then the Lease is replaced by an empty one, but only when the same version of it
 has been seen for a whole lease duration on the operator's own clock: whoever held a slot has not renewed for that long, and so has stopped
-using it. The fence goes on from the highest number that can be found, so that no holding is named twice.
+using it. The fence goes on above the highest number that can be found, so that no holding is named twice.
 """
 
 import re
@@ -15,24 +15,38 @@ from copy import deepcopy
 from typing import Any, Final
 
 from imagejob_operator.limits.facts import Goal, Json
+from nodelease import transitions
 from nodelease.codec import decode
-from nodelease.constants import ANNOTATION_ACTIVE, ANNOTATION_HOLDERS, ANNOTATION_QUEUE, ANNOTATION_SLOTS, DEFAULT_DURATION_SECONDS
+from nodelease.constants import (
+    ANNOTATION_ACTIVE,
+    ANNOTATION_EPOCH,
+    ANNOTATION_HOLDERS,
+    ANNOTATION_QUEUE,
+    ANNOTATION_SLOTS,
+    DEFAULT_DURATION_SECONDS,
+    MOST_GRANTS,
+)
 from nodelease.exceptions import MalformedLeaseError
 from nodelease.state import LeaseState
 
-_FENCE: Final = re.compile(r'"fence"\s*:\s*([0-9]{1,10})(?![0-9])')
-_LARGEST: Final = 2**31 - 1
-"""The largest `leaseTransitions`."""
+_WHOLE: Final = re.compile(r"[0-9]{1,18}")
+_FENCE: Final = re.compile(r'"fence"\s*:\s*([0-9]{1,18})(?![0-9])')
 
 
-def salvaged(lease: Json, goal: Goal) -> LeaseState | None:
-    """The state with the holders as they stand there, and the queue where possible; None if the holders cannot be told."""
+def salvaged(lease: Json, goal: Goal, epoch: int) -> LeaseState | None:
+    """The state with the holders as they stand there, and the queue where possible; None if the holders cannot be told.
+
+    Its fences go on from the highest; a new epoch begins where they are not as the Lease's own epoch allows.
+    """
     annotations = lease["metadata"].get("annotations") or {}
     if ANNOTATION_HOLDERS not in annotations:
         return None  # whoever took the annotation away may have taken holders with it
     draft: dict[str, Any] = {"metadata": {"annotations": dict(annotations)}, "spec": deepcopy(dict(lease.get("spec") or {}))}
     draft["metadata"]["annotations"] |= {ANNOTATION_SLOTS: str(goal.slots), ANNOTATION_ACTIVE: "true" if goal.active else "false"}
-    draft["spec"] |= {"leaseDurationSeconds": goal.duration_seconds, "leaseTransitions": highest_fence(lease)}
+    highest, said = highest_fence(lease), _epoch(lease)
+    begun = said if highest - said <= MOST_GRANTS else max(epoch, highest)
+    draft["metadata"]["annotations"][ANNOTATION_EPOCH] = str(begun)
+    draft["spec"] |= {"leaseDurationSeconds": goal.duration_seconds, "leaseTransitions": max(highest - begun, 0)}
     for queue in (annotations.get(ANNOTATION_QUEUE, "[]"), "[]"):
         draft["metadata"]["annotations"][ANNOTATION_QUEUE] = queue
         try:
@@ -42,9 +56,9 @@ def salvaged(lease: Json, goal: Goal) -> LeaseState | None:
     return None
 
 
-def emptied(lease: Json, goal: Goal) -> LeaseState:
-    """The state with nobody in it."""
-    return LeaseState(goal.slots, goal.duration_seconds, goal.active, transitions=highest_fence(lease))
+def emptied(lease: Json, goal: Goal, epoch: int) -> LeaseState:
+    """The state with nobody in it, which begins anew."""
+    return transitions.begin(LeaseState(goal.slots, goal.duration_seconds, goal.active, transitions=highest_fence(lease)), epoch)
 
 
 def patience_seconds(lease: Json, goal: Goal | None) -> int:
@@ -57,6 +71,14 @@ def patience_seconds(lease: Json, goal: Goal | None) -> int:
 def highest_fence(lease: Mapping[str, Any]) -> int:
     """The highest number of a grant that can be found."""
     said = (lease.get("spec") or {}).get("leaseTransitions")
+    epoch = _epoch(lease)
+    counted = epoch + (said if isinstance(said, int) else 0)
     holders = (lease["metadata"].get("annotations") or {}).get(ANNOTATION_HOLDERS, "")
     found = [int(number) for number in _FENCE.findall(holders)]
-    return max([said if isinstance(said, int) else 0, *(number for number in found if number <= _LARGEST), 0])
+    return max([counted, *(number for number in found if number <= epoch + MOST_GRANTS), 0])
+
+
+def _epoch(lease: Mapping[str, Any]) -> int:
+    """The fence that it began with, where that can be told."""
+    text = str((lease["metadata"].get("annotations") or {}).get(ANNOTATION_EPOCH, ""))
+    return int(text) if _WHOLE.fullmatch(text) else 0

@@ -1,7 +1,7 @@
 """Checks the audit records: no two holds of one slot overlap, and fences grow.
 
 Times are of CLOCK_BOOTTIME, which all processes of one boot of one node share; records of different boots are never compared. Fences are
-compared within one run only: a local Lease may start from nothing in the next run, one in a cluster never does.
+compared within one run only: they go on also where a Lease is made again, but records of older versions began from nothing then.
 """
 
 import json

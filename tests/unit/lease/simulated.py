@@ -93,18 +93,15 @@ class SimulatedStore:
     async def watch(self, limit: str) -> AsyncIterator[Observation]:
         event = asyncio.Event()
         self.server.changed.add(event)
-        resumed = True
         try:
             while True:
                 newest = self.server.newest
                 try:
                     await self._travel()  # what arrives may be old by now
                 except StoreUnavailableError:
-                    resumed = True
                     await asyncio.sleep(0.001)
                     continue
-                yield Observation(newest, "" if newest is not None else f"limit {limit!r} does not exist", resumed=resumed)
-                resumed = False
+                yield Observation(newest, "" if newest is not None else f"limit {limit!r} does not exist")
                 if newest is self.server.newest:
                     event.clear()
                     await event.wait()

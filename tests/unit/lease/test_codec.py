@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodelease import transitions
+from nodelease.clock import Moment, clock_id
 from nodelease.codec import decode, encode, stamp
 from nodelease.exceptions import MalformedLeaseError
 from nodelease.state import Holder, LeaseState, Waiter
@@ -47,6 +48,34 @@ def test_the_form_is_that_of_the_contract() -> None:
         "acquireTime": "2026-01-02T03:04:05.000006Z",
         "renewTime": "2026-01-02T03:04:06.000007Z",
     }
+
+
+def test_a_fence_is_the_epoch_and_the_number_of_the_grant() -> None:
+    state = transitions.request(transitions.begin(LeaseState(slots=1), 1764321352000000), Waiter("a", "p"))
+    lease = encode(state)
+    assert lease["metadata"]["annotations"]["imagejob.dev/epoch"] == "1764321352000000"
+    assert lease["spec"]["leaseTransitions"] == 1
+    assert decode(lease) == state
+    assert state.holders[0].fence == 1764321352000001
+
+
+def test_a_grant_says_when_it_was_made_until_it_is_renewed() -> None:
+    empty = LeaseState(slots=2)
+    granted = stamp(empty, transitions.request(empty, Waiter("a", "p", slots=2)), 12.3456789)
+    text = json.loads(encode(granted)["metadata"]["annotations"]["imagejob.dev/holders"])[1]["granted"]
+    assert text == f"{clock_id()}@12.345678", "never later than it was"
+    assert decode(encode(granted)) == granted
+    assert granted.holders[0].granted == Moment(clock_id(), 12.345678)
+    renewed = decode(encode(transitions.renew(granted, "a", 1)))
+    assert renewed.holders[0].granted is None
+    more = stamp(granted, transitions.resize(granted, slots=3), 20.0)
+    assert more.holders == granted.holders, "only what this write grants"
+
+
+@pytest.mark.parametrize("granted", [None, 7, "", "now", "a@", "a@nan", "a@inf", "@1@2"])
+def test_a_moment_that_cannot_be_understood_is_none(granted: object) -> None:
+    lease = broken({"imagejob.dev/holders": json.dumps([HOLDER | {"beat": 0, "granted": granted}])})
+    assert decode(lease).holders[0].granted is None
 
 
 def test_an_inactive_limit_without_holders() -> None:
@@ -98,7 +127,7 @@ WAITER = {"id": "w", "pod": "p", "priority": 0}
         (broken({"imagejob.dev/holders": json.dumps([HOLDER, HOLDER | {"slot": 1, "beat": 1}])}), "equal to the other entries"),
         (broken({"imagejob.dev/holders": json.dumps([HOLDER, HOLDER | {"id": "b", "fence": 2}])}), "gives a slot to two"),
         (broken({"imagejob.dev/holders": json.dumps([HOLDER, HOLDER | {"id": "b", "slot": 1}])}), "must be unique"),
-        (broken({"imagejob.dev/holders": json.dumps([HOLDER | {"fence": 9}])}), "at most spec.leaseTransitions, 8"),
+        (broken({"imagejob.dev/holders": json.dumps([HOLDER | {"fence": 9}])}), "at most epoch and leaseTransitions, 8"),
         (broken({"imagejob.dev/queue": json.dumps([WAITER | {"slots": 0}])}), r"\[0\].slots must be at least 1"),
         (broken({"imagejob.dev/queue": json.dumps([WAITER | {"pod": None}])}), r"\[0\].pod must be a string"),
         (broken({"imagejob.dev/queue": json.dumps([WAITER, WAITER])}), "stands twice"),
@@ -115,11 +144,11 @@ def test_a_malformed_lease_is_named(lease: object, message: str) -> None:
 
 def test_times_are_those_of_the_newest_grant_and_renewal() -> None:
     empty = LeaseState(slots=2)
-    granted = stamp(empty, transitions.request(empty, Waiter("a", "p")))
+    granted = stamp(empty, transitions.request(empty, Waiter("a", "p")), 1.0)
     assert granted.acquire_time is not None
     assert granted.acquire_time == granted.renew_time
-    renewed = stamp(granted, transitions.renew(granted, "a", 1))
+    renewed = stamp(granted, transitions.renew(granted, "a", 1), 2.0)
     assert renewed.acquire_time == granted.acquire_time
     assert renewed.renew_time is not None
     assert renewed.renew_time > granted.acquire_time
-    assert stamp(renewed, transitions.release(renewed, "a")).renew_time == renewed.renew_time
+    assert stamp(renewed, transitions.release(renewed, "a"), 3.0).renew_time == renewed.renew_time

@@ -1,4 +1,4 @@
-"""The watch of the Kubernetes store: what it reports, what it marks as old, and how it goes on when it breaks."""
+"""The watch of the Kubernetes store: what it reports, and how it goes on when it breaks."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ from tests.unit.lease.api_server import LIMIT, NAMESPACE, NODE, ApiServer, Door,
 from tests.unit.lease.simulated import Member, Resource, work
 
 FREE = LeaseState(slots=1)
-OLD = replace(FREE, transitions=7, acquire_time="2026-01-02T03:04:05.000006Z")
+OLD = replace(FREE, transitions=7)
 MISSING = "limit 'gpu' does not exist on node 'worker'"
 
 
@@ -42,10 +42,10 @@ class Reports:
     async def next(self) -> Observation:
         return await asyncio.wait_for(anext(self.observations), 10)
 
-    async def state(self) -> tuple[LeaseState, bool]:
+    async def state(self) -> LeaseState:
         observation = await self.next()
         assert observation.snapshot is not None, observation.problem
-        return observation.snapshot.state, observation.resumed
+        return observation.snapshot.state
 
     async def problem(self) -> str:
         observation = await self.next()
@@ -64,30 +64,21 @@ async def watching(server: ApiServer) -> AsyncIterator[Reports]:
 def grant(server: ApiServer, name: str = "a", by: LeaseState | None = None) -> LeaseState:
     """Somebody takes a slot now."""
     before = by or FREE
-    state = stamp(before, transitions.request(before, Waiter(f"{name}-1", f"ns/{name}")))
+    state = stamp(before, transitions.request(before, Waiter(f"{name}-1", f"ns/{name}")), now())
     assert server.lease is not None
     server.change(merged(server.lease, state))
     return state
 
 
-async def test_the_first_state_may_be_old_and_what_follows_is_news(server: ApiServer) -> None:
+async def test_the_state_and_what_follows(server: ApiServer) -> None:
     server.make(FREE)
     async with watching(server) as reports:
-        assert await reports.state() == (FREE, True)
+        assert await reports.state() == FREE
         state = grant(server)
-        assert await reports.state() == (state, False)
+        assert await reports.state() == state
     assert [method for method, _ in server.requests] == ["WATCH", "GET"], "the watch is open before the state is read"
     assert server.requests[0][1]["fieldSelector"] == "metadata.name=worker"
     assert 240 <= int(server.requests[0][1]["timeoutSeconds"]) <= 300
-
-
-async def test_a_grant_that_was_long_on_its_way_may_be_old(server: ApiServer) -> None:
-    server.make(FREE)
-    async with watching(server) as reports:
-        await reports.state()
-        assert server.lease is not None
-        server.change(merged(server.lease, OLD))
-        assert await reports.state() == (OLD, True)
 
 
 async def test_it_resumes_where_it_was(server: ApiServer) -> None:
@@ -96,7 +87,7 @@ async def test_it_resumes_where_it_was(server: ApiServer) -> None:
         await reports.state()
         server.break_watches()
         state = grant(server)
-        assert await reports.state() == (state, True), "it may have been made while nobody watched"
+        assert await reports.state() == state
         assert server.requests[-1][0] == "WATCH"
         assert server.requests[-1][1]["resourceVersion"] == "101"
     assert server.count("GET") == 1
@@ -110,7 +101,7 @@ async def test_it_resumes_from_a_bookmark(server: ApiServer) -> None:
         server.break_watches()
         server.version = 170
         state = grant(server)
-        assert await reports.state() == (state, True)
+        assert await reports.state() == state
     assert server.requests[-1][1]["resourceVersion"] == "170"
 
 
@@ -125,9 +116,9 @@ async def test_it_begins_anew_where_the_server_has_forgotten(server: ApiServer, 
         else:
             server.report("ERROR", {"kind": "Status", "code": 410, "message": "too old resource version"})
         state = grant(server)
-        assert await reports.state() == (state, True)
+        assert await reports.state() == state
         later = grant(server, "b", state)
-        assert await reports.state() == (later, False)
+        assert await reports.state() == later
     assert server.count("GET") == 2
 
 
@@ -135,13 +126,13 @@ async def test_a_lease_that_comes_and_goes(server: ApiServer) -> None:
     async with watching(server) as reports:
         assert MISSING in await reports.problem()
         server.make(OLD)
-        assert await reports.state() == (OLD, True)
+        assert await reports.state() == OLD
         server.delete()
         assert MISSING in await reports.problem()
         server.make(FREE)
-        assert await reports.state() == (FREE, True)
+        assert await reports.state() == FREE
         state = grant(server)
-        assert await reports.state() == (state, False)
+        assert await reports.state() == state
 
 
 async def test_a_lease_that_is_malformed_for_a_time(server: ApiServer) -> None:
@@ -154,7 +145,6 @@ async def test_a_lease_that_is_malformed_for_a_time(server: ApiServer) -> None:
         server.make(FREE)
         while (observation := await reports.next()).snapshot is None:
             assert "imagejob.dev/slots" in observation.problem
-        assert observation.resumed
         assert server.lease is not None
         server.change(server.lease | {"metadata": server.lease["metadata"] | {"labels": {}}})
         assert "label imagejob.dev/limit must be 'gpu'" in await reports.problem()
@@ -166,11 +156,11 @@ async def test_why_there_is_nothing_is_told_until_there_is_something(server: Api
     async with watching(server) as reports:
         for _ in range(2):
             assert "403: leases is forbidden. Those who take slots" in await reports.problem()
-        assert await reports.state() == (FREE, True)
+        assert await reports.state() == FREE
         server.faults = once("WATCH", Fault(500), times=3)
         server.break_watches()
         state = grant(server)
-        assert await reports.state() == (state, True), "who holds a slot loses nothing by a server that fails for a while"
+        assert await reports.state() == state, "who holds a slot loses nothing by a server that fails for a while"
     assert server.count("WATCH") == 7
 
 
@@ -178,14 +168,14 @@ async def test_data_from_a_copy_are_told_from_news(server: ApiServer) -> None:
     server.make(FREE)
     state = grant(server)
     async with watching(server) as reports:
-        assert (await reports.state())[0] == state
+        assert await reports.state() == state
         server.forget()
         server.break_watches()
         assert server.lease is not None
         server.lease = merged(server.lease, FREE) | {"metadata": server.lease["metadata"] | {"resourceVersion": "7"}}
         server.lease = merged(server.lease, FREE)
         assert "restored from a copy" in await reports.problem()
-        assert await reports.state() == (FREE, True)
+        assert await reports.state() == FREE
 
 
 async def test_a_silent_stream_is_given_up(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +186,7 @@ async def test_a_silent_stream_is_given_up(server: ApiServer, monkeypatch: pytes
         server.faults = once("WATCH", Fault(never=True))
         server.break_watches()
         state = grant(server)
-        assert await reports.state() == (state, True)
+        assert await reports.state() == state
     assert server.count("WATCH") == 3
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -146,6 +147,17 @@ def test_a_lease_that_is_made_again_begins_anew() -> None:
     judge.revision(revision(A1, 4, uid="3"))
     assert judge.problems == []
     assert judge.tracks["worker"].revisions == 1
+
+
+def test_fences_go_on_where_a_lease_is_made_again() -> None:
+    for watched in (True, False):
+        for epoch, wrong in ((5, 1), (8, 0)):
+            judge = LeaseJudge()
+            judge.revision(revision(replace(A1_BC, transitions=7), 1))
+            if watched:
+                judge.deleted(revision(A1_BC, 2))
+            judge.revision(revision(transitions.begin(LeaseState(slots=1), epoch), 3, uid="2"))
+            assert len(judge.problems) == wrong
 
 
 def across_a_gap(before: LeaseState, after: LeaseState) -> list[str]:

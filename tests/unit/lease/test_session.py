@@ -4,12 +4,13 @@
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from nodelease import transitions
 from nodelease.claim import Claim
-from nodelease.clock import now
+from nodelease.clock import Moment, clock_id, now
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
 from nodelease.state import LeaseState, Waiter
 from tests.unit.lease.simulated import Party, Resource, SimulatedServer, work
@@ -89,8 +90,8 @@ async def test_a_holder_that_is_cut_off_stops_before_others_take_over() -> None:
 
 
 @pytest.mark.parametrize("asks", ["acquire", "pass on"])
-async def test_a_grant_to_one_whose_answer_was_lost_is_renewed_before_it_is_used(asks: str) -> None:
-    server = SimulatedServer(LeaseState(slots=1))
+async def test_a_grant_whose_answer_was_lost_counts_from_when_it_was_written(asks: str) -> None:
+    server = SimulatedServer(LeaseState(slots=1, duration_seconds=3))
     cut, other = Party(server, "cut", random.Random(1)), Party(server, "other", random.Random(2))
     if asks == "acquire":
         holding = await other.acquire()
@@ -105,30 +106,40 @@ async def test_a_grant_to_one_whose_answer_was_lost_is_renewed_before_it_is_used
         waiting = asyncio.ensure_future(held.pass_on())
         holding = await taking
     assert [waiter.pod for waiter in server.state.queue] == ["cut"]
+    begun = now()
     await holding.release()
     assert [(holder.pod, holder.beat) for holder in server.state.holders] == [("cut", 0)], "granted, and it does not know for how long"
+    await until(lambda: now() - begun > 0.2)
     cut.store.cut = False
     granted = await asyncio.wait_for(waiting, 5)
     assert granted.valid
-    assert server.state.holders[0].beat == 1
+    assert begun < granted.deadline - 2 < begun + 0.2
     await cut.session.close(1)
     await other.session.close(1)
 
 
-async def test_a_grant_that_a_conflict_shows_is_renewed_before_it_is_used() -> None:
-    server = SimulatedServer(LeaseState(slots=2))
+@pytest.mark.parametrize(
+    ("granted", "renewals"),
+    [
+        pytest.param(lambda: Moment(clock_id(), now() - 0.1), 0, id="just now"),
+        pytest.param(lambda: Moment(clock_id(), now() - 1.1), 1, id="a third of the duration ago"),
+        pytest.param(lambda: Moment(clock_id(), now() + 1000), 0, id="in times to come, which is now"),
+        pytest.param(lambda: Moment("another", now()), 1, id="by another machine"),
+        pytest.param(lambda: None, 1, id="nobody knows when"),
+    ],
+)
+async def test_a_grant_that_may_be_old_is_renewed_before_it_is_used(granted: Callable[[], Moment | None], renewals: int) -> None:
+    server = SimulatedServer(LeaseState(slots=1, duration_seconds=3))
     party, other = Party(server, "p", random.Random(1)), Party(server, "other", random.Random(2))
-    holding = await other.acquire(slots=2)
+    holding = await other.acquire()
     waiting = asyncio.ensure_future(party.acquire())
-    await until(lambda: party.session.writer.snapshot is not None and bool(party.session.writer.snapshot.state.queue))
-    silent = party.session._watch_task
-    assert silent is not None
-    silent.cancel()
-    await holding.release()
-    assert server.state.holders[0].beat == 0
-    second = await asyncio.wait_for(party.acquire(), 5)
-    first = await asyncio.wait_for(waiting, 5)
-    assert {holder.id: holder.beat for holder in server.state.holders} == {first.id: 1, second.id: 0}
+    await until(lambda: bool(server.state.queue))
+    begun = now()
+    released = transitions.release(server.state, holding.id)
+    server.write(replace(released, holders=tuple(replace(holder, granted=granted()) for holder in released.holders)))
+    taken = await asyncio.wait_for(waiting, 5)
+    assert server.state.holders[0].beat == renewals
+    assert begun - 0.2 < taken.deadline - 2 <= now(), "it counts from before the grant, or the renewal, was written"
     await party.session.close(1)
     await other.session.close(1)
 
@@ -193,7 +204,7 @@ async def test_a_grant_to_a_caller_who_has_left_is_given_back() -> None:
     await other.session.close(1)
 
 
-async def test_a_limit_that_was_made_again_begins_its_fences_again() -> None:
+async def test_who_held_a_limit_that_was_made_again_holds_it_no_more() -> None:
     server = SimulatedServer(LeaseState(slots=1))
     party, other = Party(server, "p", random.Random(1)), Party(server, "other", random.Random(2))
     holding = await party.acquire()
@@ -201,9 +212,10 @@ async def test_a_limit_that_was_made_again_begins_its_fences_again() -> None:
     await asyncio.wait_for(holding.wait_contended(), 5)
     passing = asyncio.ensure_future(holding.pass_on())
     taken = await waiting
-    server.write(LeaseState(slots=1))
+    made_again = server.state.transitions + 1000
+    server.write(transitions.begin(LeaseState(slots=1), made_again))
     again = await asyncio.wait_for(passing, 5)
-    assert again.fence == 1
+    assert again.fence == made_again + 1
     await until(lambda: not taken.valid)
     await party.session.close(1)
     await other.session.close(1)

@@ -35,6 +35,8 @@ class World:
         self.unrest = 0.3
         """How often something happens while a request is on its way."""
         self.seen: dict[str, LeaseState] = {}
+        self.fences: dict[str, int] = {}
+        """By node: the highest fence that any Lease of it ever had."""
         self.server.put(NODE_LIMIT, node_limit(slots=2, active=True, nodeSelector={"gpu": "yes"}))
         for name in NODES:
             self.server.put(NODE, node(name, labels={"gpu": "yes"}))
@@ -54,8 +56,9 @@ class World:
             new = [holder for holder in after.holders if (holder.id, holder.fence) not in old]
             assert not new or after.held <= after.capacity, "nothing is granted beyond the slots"
             assert len({slot for holder in after.holders for slot in holder.slots}) == after.held, "a slot has one holder"
+            assert after.transitions >= self.fences.get(name, 0), "the fence grows, also where a Lease is made again"
+            self.fences[name] = after.transitions
             if before is not None:
-                assert after.transitions >= before.transitions, "the fence grows"
                 assert [holder.fence for holder in new] == sorted(holder.fence for holder in new)
                 lost = {entry.id for entry in (*before.holders, *before.queue)} - after.ids
                 assert not any(self.lives(request) for request in lost), "no living pod loses its place"
@@ -269,4 +272,9 @@ async def life_of_a_lease(crash_after: int | None) -> tuple[dict[str, LeaseState
                 break
     found = {name: server.get(LEASE, name, NAMESPACE) for name in NODES}
     states = {name: read_lease(lease, "gpu", name).state for name, lease in found.items() if lease is not None}
-    return {name: replace(state, acquire_time=None, renew_time=None) for name, state in states.items()}, len(server.writes)
+    return {name: timeless(state) for name, state in states.items()}, len(server.writes)
+
+
+def timeless(state: LeaseState) -> LeaseState:
+    holders = tuple(replace(holder, granted=None) for holder in state.holders)
+    return replace(state, holders=holders, transitions=state.grants, epoch=0, acquire_time=None, renew_time=None)

@@ -1,23 +1,31 @@
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 
 from imagejob_operator.limits.facts import Goal, NodeFacts
-from imagejob_operator.limits.plan import Action, Create, Delete, Replace, Wait, plan
+from imagejob_operator.limits.plan import Action, Beginning, Create, Delete, Replace, Wait, plan
 from imagejob_operator.limits.records import LeaseRecord, is_ours, pair_of, read_record
+from nodelease.constants import MOST_GRANTS
 from nodelease.kubernetes.objects import read_lease
 from nodelease.state import LeaseState
 from tests.unit.operator.limits.objects import GOAL, NAMESPACE, NODE, PAIR, Json, lease, record, state
 
 HOLDERS, QUEUE, SLOTS = "imagejob.dev/holders", "imagejob.dev/queue", "imagejob.dev/slots"
 LATER = 1000.0
+AT_ONCE = Beginning(at=0.0, epoch=0)
 
 
 def planned(
-    known: LeaseRecord | None, goal: Goal | None = GOAL, node: NodeFacts | None = NODE, gone: tuple[str, ...] = (), now: float = 0.0
+    known: LeaseRecord | None,
+    goal: Goal | None = GOAL,
+    node: NodeFacts | None = NODE,
+    gone: tuple[str, ...] = (),
+    now: float = 0.0,
+    beginning: Beginning = AT_ONCE,
 ) -> Action | None:
-    return plan(PAIR, goal, node, known, gone, namespace=NAMESPACE, now=now)
+    return plan(PAIR, goal, node, known, gone, namespace=NAMESPACE, beginning=beginning, now=now)
 
 
 def written(action: Action | None) -> LeaseState:
@@ -85,6 +93,22 @@ def test_what_others_put_into_a_lease_stays() -> None:
     assert isinstance(action, Replace)
     assert action.lease["metadata"]["annotations"]["someone.else/note"] == "hello"
     assert action.lease["metadata"]["resourceVersion"] == "7"
+
+
+def test_a_lease_is_not_made_before_nobody_can_use_a_slot_of_the_one_that_is_gone() -> None:
+    beginning = Beginning(at=30.0, epoch=4711)
+    assert planned(None, beginning=beginning, now=10.0) == Wait(20.0)
+    made = planned(None, beginning=beginning, now=30.0)
+    assert written(made) == LeaseState(2, 30, transitions=4711, epoch=4711)
+
+
+def test_a_lease_that_can_hardly_count_its_grants_begins_a_new_epoch() -> None:
+    worn = replace(state("a", queue=("b",)), slots=1, epoch=1000, transitions=1000 + 2**30 + 1)
+    after = written(planned(record(worn), Goal(1, True, 30), beginning=Beginning(0.0, 2**31)))
+    assert (after.epoch, after.transitions, after.holders) == (2**31, 2**31, worn.holders)
+    after = written(planned(record(worn), Goal(2, True, 30), beginning=Beginning(0.0, 7)))
+    assert [holder.fence for holder in after.holders] == [1, worn.transitions + 1], "whatever the clock says, fences go on"
+    assert planned(record(replace(worn, transitions=1000 + MOST_GRANTS // 2)), Goal(1, True, 30)) is None
 
 
 # Reaping
@@ -214,6 +238,16 @@ def test_unknown_holders_are_waited_for_a_whole_lease_duration(known: LeaseRecor
 def test_the_fence_goes_on_from_the_highest_that_can_be_found() -> None:
     known = spoilt(state("a"), holders='[{"fence": 41, "fence":17, "fence": 99999999999999999999', spec={"leaseTransitions": 5})
     assert written(planned(known, now=LATER)).transitions == 41
+    assert written(planned(known, now=LATER, beginning=Beginning(0.0, 4711))).transitions == 4711
+
+
+@pytest.mark.parametrize("epoch", ["", "-1", "x", "9" * 19, "99"])
+def test_an_epoch_that_somebody_spoilt_is_begun_anew(epoch: str) -> None:
+    known = spoilt(replace(state("a", "b", queue=("c",)), transitions=72, epoch=70), slots="" if epoch == "99" else "2", epoch=epoch)
+    assert known.lease["spec"]["leaseTransitions"] == 2
+    after = written(planned(known, beginning=Beginning(0.0, 4711)))
+    assert [holder.id for holder in after.holders] == ["a", "b"], "nobody loses a slot"
+    assert after.transitions >= 2
 
 
 # Whose Lease it is

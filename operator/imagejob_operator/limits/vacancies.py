@@ -1,0 +1,61 @@
+"""When a Lease may be made where one was before, and where its fences begin.
+
+A Lease that is gone says no more who held a slot. Those who see that it is gone stop at once. One who is cut off does not see it, and goes
+on until two thirds of the lease duration after its last renewal. So nobody may be granted anything before a whole duration has passed
+since: the new Lease is not made earlier. Nothing is waited for where nobody can hold anything.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imagejob_operator.limits.facts import Goal, Pair
+from imagejob_operator.limits.plan import Beginning
+from imagejob_operator.limits.pods import PodPresence
+from imagejob_operator.limits.records import LeaseRecord
+from imagejob_operator.limits.repair import highest_fence, patience_seconds
+from nodelease.clock import wall_microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Vacancy:
+    until: float
+    """Somebody may use a slot of the Lease that is gone until then."""
+    fence: int
+    """Its highest."""
+
+
+class Vacancies:
+    """Remembers which Leases are gone.
+
+    Args:
+        pods: Who may hold a slot of a Lease that was never seen.
+        clock: Seconds that pass.
+    """
+
+    def __init__(self, pods: PodPresence, clock: Callable[[], float]) -> None:
+        self._pods = pods
+        self._clock = clock
+        self._since: float | None = None
+        self._vacancies: dict[Pair, _Vacancy] = {}
+
+    def begin(self) -> None:
+        """All Leases there are have been seen by now. How long others had been gone is not known."""
+        if self._since is None:
+            self._since = self._clock()
+
+    def note(self, record: LeaseRecord, goal: Goal | None) -> None:
+        """A Lease that was like this is gone."""
+        now = self._clock()
+        self._vacancies = {pair: vacancy for pair, vacancy in self._vacancies.items() if vacancy.until > now}
+        drained = record.state is not None and not record.state.active and not record.state.holders
+        until = now if drained else now + patience_seconds(record.lease, goal)
+        self._vacancies[record.pair] = _Vacancy(until, highest_fence(record.lease))
+
+    def beginning(self, pair: Pair, goal: Goal | None) -> Beginning:
+        """How a new Lease would begin."""
+        vacancy = self._vacancies.get(pair)
+        if vacancy is not None:
+            return Beginning(vacancy.until, max(wall_microseconds(), vacancy.fence))
+        since = self._since
+        unknown = since is not None and goal is not None and self._pods.any_on(pair[1])
+        return Beginning(since + goal.duration_seconds if unknown and since is not None and goal is not None else 0.0, wall_microseconds())
