@@ -80,7 +80,7 @@ DEFINITIONS: Final = (
             Column("Pipeline", ".spec.pipelineRef.name", wide=True, description="ImagePipeline; empty for one written in the job"),
             Column("Pods", ".status.pods.active", "integer", wide=True),
             Column("ETA", ".status.eta", wide=True, description="Expected end"),
-            Column("Reason", '.status.conditions[?(@.type=="Finished")].reason', wide=True),
+            Column("Reason", ".status.reason", wide=True, description="How the job has ended, or why it does not run"),
             Column("Output", ".spec.output.url", wide=True),
             _AGE,
         ),

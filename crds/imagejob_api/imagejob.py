@@ -190,7 +190,9 @@ class ImageJobStatus(ApiModel):
     phase: Phase | None = None
     """For people; programs read conditions."""
     conditions: Annotated[list[Condition], Field(max_length=16), ListMap("type")] = Field(default_factory=list)
-    """Finished, Complete, Failed, Suspended, Reconciling and Stalled."""
+    """Finished, Complete, Failed, Suspended, Reconciling, Stalled and Retrying."""
+    reason: str = ""
+    """The reason that matters now, for printing: how the job has ended, or why it does not run."""
     images: ImageCounts = ImageCounts()
     """Progress by image."""
     progress: str = ""

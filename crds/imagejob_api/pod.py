@@ -126,12 +126,25 @@ class JobFile(_Report):
 _Count = Annotated[int, Field(ge=0)]
 
 
+class FailedImages(_Report):
+    """The error that most of some failed images have."""
+
+    code: Annotated[str, Field(max_length=64)]
+    """Their `error.code`."""
+    count: _Count
+    """How many have it."""
+    example: Annotated[str, Field(max_length=256)] = ""
+    """Id and message of one of them."""
+
+
 class PodImages(_Report):
     """Images of one pod's shards that have a row in the output, whoever wrote it."""
 
     succeeded: _Count = 0
     failed: _Count = 0
     skipped: _Count = 0
+    most_failed: FailedImages | None = None
+    """Of the images that failed under this pod those with the commonest error."""
 
     @property
     def done(self) -> int:
@@ -180,6 +193,8 @@ class SummaryReport(_Report):
     skipped: _Count
     within_policy: bool
     """Whether no more failed than `failurePolicy` allows."""
+    most_failed: FailedImages | None = None
+    """Of the failed images those with the commonest error."""
 
 
 class ErrorReport(_Report):

@@ -1,7 +1,8 @@
 """Every reason that a condition of an ImageJob may have, each with what it means. docs/troubleshooting.md has a heading for each.
 
 The reasons of `Failed` tell whose fault it was: the cluster's (`Fault.INFRASTRUCTURE`), the model's or the pipeline's code (`Fault.MODEL`),
-the inputs' (`Fault.INPUT`), or what the job's author asked for (`Fault.JOB`).
+the inputs' (`Fault.INPUT`), or what the job's author asked for (`Fault.JOB`). Where single images have failed, their error codes tell
+(`Fault.IMAGES`; `imagejob_api.failure.fault_of`).
 """
 
 from enum import Enum, StrEnum
@@ -17,6 +18,7 @@ class ConditionType(StrEnum):
     SUSPENDED = "Suspended"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    RETRYING = "Retrying"
 
 
 class Fault(Enum):
@@ -26,6 +28,7 @@ class Fault(Enum):
     MODEL = "model"
     INPUT = "input"
     JOB = "job"
+    IMAGES = "images"
 
 
 class Reason(StrEnum):
@@ -100,14 +103,18 @@ class Reason(StrEnum):
     CONTAINER_START_FAILED = "ContainerStartFailed", "The pods' container does not start."
     VOLUME_UNAVAILABLE = "VolumeUnavailable", "A volume of the pods cannot be mounted."
 
+    # Retrying; when it holds it has one of the reasons of Failed
+    NOT_RETRYING = "NotRetrying", "No pod has failed, or its work has gone on since."
+
 
 FAULTS: Final = {
-    Reason.TOO_MANY_FAILURES: Fault.INPUT,
+    Reason.TOO_MANY_FAILURES: Fault.IMAGES,
     Reason.INVALID_SOURCE: Fault.INPUT,
     Reason.INVALID_JOB: Fault.MODEL,
     Reason.MODEL_REFUSED: Fault.MODEL,
     Reason.OUTPUT_REFUSED: Fault.JOB,
     Reason.STORAGE_REFUSED: Fault.JOB,
+    Reason.CONTAINER_START_FAILED: Fault.JOB,
     Reason.DEADLINE_EXCEEDED: Fault.JOB,
     Reason.START_DEADLINE_EXCEEDED: Fault.JOB,
     Reason.CANCELLED: Fault.JOB,

@@ -141,6 +141,18 @@ def test_a_module_that_fails_when_it_is_imported_is_the_job_s_fault(lab: Lab, po
     assert nothing_written(lab.output().folder)
 
 
+def test_an_image_without_torch_is_refused_by_the_name_of_what_it_lacks(lab: Lab, pods: Pods) -> None:
+    weights = lab.folder / "weights.safetensors"
+    weights.write_bytes(b"weights")
+    job = pods.job(inferring(weights, sha256(b"weights").hexdigest()), inputs(4))
+    in_the_way_of_torch(lab, "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    ended = pods.run("work", job).expect(RunnerExit.INVALID_JOB)
+    assert "torch" in ended.error
+    assert "template.image" in ended.error
+    assert "report it" not in ended.error
+    assert "Traceback" not in ended.log
+
+
 def test_what_nobody_expects_keeps_its_traceback(lab: Lab, pods: Pods) -> None:
     weights = lab.folder / "weights.safetensors"
     weights.write_bytes(b"weights")

@@ -29,7 +29,9 @@ def conclusion(job: JobView, access: Access, *, deleted: bool = False) -> Iterat
     if job.started is not None and job.completed is not None:
         yield _labelled("time", clock((job.completed - job.started).total_seconds()))
     yield _labelled("results", printable(job.output))
-    if job.exit_code in _WITH_ROWS:
+    if job.exit_code in _WITH_ROWS and job.unreachable:
+        yield _labelled("next", job.unreachable)
+    elif job.exit_code in _WITH_ROWS:
         yield _labelled("next", f"{program()} show {shlex.quote(printable(job.output))}")
         yield _labelled("", command_line(access, "verify", *([] if program() == PLUGIN else ["--job"]), job.name))
     elif job.exit_code != ExitCode.CANCELLED and not deleted:

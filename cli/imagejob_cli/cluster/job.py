@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from imagejob_api.reasons import ConditionType, Reason
+from imagejob_cli.cluster.reachability import why_unreachable
 from imagejob_runner.constants import ExitCode
 
 EXIT_CODES: Final[Mapping[str, ExitCode]] = {
@@ -61,12 +62,14 @@ class JobView:
     cancel: bool
     output: str
     """URL of the rows."""
+    unreachable: str
+    """Why this machine cannot read them; empty if it may."""
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Self:
         """Reads an object as the API server gives it."""
         metadata, spec, status = (_mapping(found.get(key)) for key in ("metadata", "spec", "status"))
-        images = _mapping(status.get("images"))
+        images, output = _mapping(status.get("images")), _text(_mapping(spec.get("output")).get("url"))
         return cls(
             namespace=_text(metadata.get("namespace")),
             name=_text(metadata.get("name")),
@@ -85,7 +88,8 @@ class JobView:
             completed=_time(status.get("completionTime")),
             suspend=spec.get("suspend") is True,
             cancel=spec.get("cancel") is True,
-            output=_text(_mapping(spec.get("output")).get("url")),
+            output=output,
+            unreachable=why_unreachable(output, spec) or "",
         )
 
     @property

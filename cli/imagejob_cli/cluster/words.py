@@ -9,7 +9,7 @@ from imagejob_cli.wording import clock, count, printable, rate
 from imagejob_runner.constants import ExitCode
 
 _UNOBSERVED = "the operator has not looked at it yet; if this stays, check that it runs: kubectl get pods -n imagejob-system"
-_HINDRANCES = (ConditionType.STALLED, ConditionType.SUSPENDED, ConditionType.RECONCILING)
+_HINDRANCES = (ConditionType.STALLED, ConditionType.RETRYING, ConditionType.SUSPENDED, ConditionType.RECONCILING)
 """Conditions that, when they hold, say why a job does not run."""
 _CAUSES = {
     Fault.INFRASTRUCTURE: "a fault of the cluster",
@@ -18,7 +18,8 @@ _CAUSES = {
     Fault.JOB: "as the job asks for",
 }
 _FAULTS = {
-    **{str(reason): _CAUSES[fault] for reason, fault in FAULTS.items()},
+    # Of images the message says whose fault most of them are.
+    **{str(reason): _CAUSES[fault] for reason, fault in FAULTS.items() if fault is not Fault.IMAGES},
     str(Reason.CRASHED): "a fault of the job's code or of the cluster",  # an exit code alone does not tell
 }
 
@@ -59,7 +60,8 @@ def hindrances(job: JobView) -> Iterator[str]:
     if not job.conditions and not job.phase:
         yield _UNOBSERVED
         return
-    yield from (_told(condition) for condition in map(job.condition, _HINDRANCES) if condition is not None and condition.holds)
+    holding = (condition for condition in map(job.condition, _HINDRANCES) if condition is not None and condition.holds)
+    yield from dict.fromkeys(map(_told, holding))  # what fails everywhere is Stalled and Retrying in the same words
     if not job.observed:
         yield "the operator has not taken in the last change yet"
 

@@ -1,6 +1,6 @@
 """What a plan may ask for. Each can be done again without harm, and an end after any one of them leaves nothing half done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from imagejob_api.imagejob import ImageJobStatus
@@ -79,6 +79,10 @@ class Inquiry:
 
     kind: Literal["Job", "Pod"]
     uid: str
+    fresh_seconds: float = field(default=30.0, compare=False)
+    """How long the answer may be used."""
+    claims: tuple[str, ...] = ()
+    """ResourceClaims that a pod without a node names: of one that is missing nobody speaks."""
 
 
 @dataclass(frozen=True, slots=True)

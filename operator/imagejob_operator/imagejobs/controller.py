@@ -14,11 +14,10 @@ from imagejob_operator.imagejobs.actions import EnsureAccess, EnsureFile, Inquir
 from imagejob_operator.imagejobs.caches import Caches, named_pipeline
 from imagejob_operator.imagejobs.counting import newest_reports
 from imagejob_operator.imagejobs.executor import Executor, HinderedError, LeftoverError
-from imagejob_operator.imagejobs.inquiries import inquire
+from imagejob_operator.imagejobs.inquiries import Answer, inquire
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
 from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.imagejobs.situation import holds, read_status
-from imagejob_operator.imagejobs.stalled import ASK_AGAIN_SECONDS
 from imagejob_operator.imagejobs.status import as_json, only_numbers, status_patch
 from imagejob_operator.kubernetes import ConflictError, KubernetesApi, NotFoundError, RefusedError
 from imagejob_operator.kubernetes.events import new_event, post_event
@@ -53,7 +52,7 @@ class _Memory:
     written_at: float | None = None
     asked: Inquiry | None = None
     asked_at: float = 0.0
-    complaint: Hindrance | None = None
+    answer: Answer = field(default_factory=Answer)
     in_the_way_since: float | None = None
     refused: Hindrance | None = None
     refused_at: float = 0.0
@@ -109,7 +108,8 @@ class ImageJobController:
         seen = await self._observe(job, memory)
         made = planner.plan(seen)
         if made.inquiry is not None:
-            seen = replace(seen, complaint=await self._answer(namespace, made.inquiry, memory))
+            answer = await self._answer(namespace, made.inquiry, memory)
+            seen = replace(seen, complaint=answer.complaint, pulling=answer.pulling)
             made = planner.plan(seen)
         try:
             for action in made.actions:
@@ -177,13 +177,12 @@ class ImageJobController:
         memory.refused, memory.refused_at = hindrance, self._clock()
         memory.refused_generation = metadata.get("generation", 0)
 
-    async def _answer(self, namespace: str, inquiry: Inquiry, memory: _Memory) -> Hindrance | None:
+    async def _answer(self, namespace: str, inquiry: Inquiry, memory: _Memory) -> Answer:
         """What Events say, asked for only now and then."""
-        stale = self._clock() - memory.asked_at >= ASK_AGAIN_SECONDS
-        if memory.asked != inquiry or stale:
-            memory.complaint = await inquire(self._api, namespace, inquiry)
+        if memory.asked != inquiry or self._clock() - memory.asked_at >= inquiry.fresh_seconds:
+            memory.answer = await inquire(self._api, namespace, inquiry)
             memory.asked, memory.asked_at = inquiry, self._clock()
-        return memory.complaint
+        return memory.answer
 
     async def _tell(self, job: Json, made: Plan, memory: _Memory) -> float | None:
         """Writes the status, if there is something new in it, and it is time to say so."""

@@ -6,29 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from imagejob_api.failure import too_many_failures
+from imagejob_api.failure import blame, too_many_failures
 from imagejob_api.imagejob import ImageCounts
 from imagejob_api.pod import Part, RunnerExit, SummaryReport
 from imagejob_api.reasons import Reason
+from imagejob_operator.imagejobs.causes import is_permanent, reason_in, reason_of, words_of
 from imagejob_operator.imagejobs.counting import done
 from imagejob_operator.imagejobs.job_view import JobView, Stop
 from imagejob_operator.imagejobs.pod_view import PodView
+from imagejob_operator.imagejobs.retries import retries
 from imagejob_operator.imagejobs.situation import Situation
 
 LAST_WORDS_SECONDS: Final = 5.0
 
 _GO_ON: Final = "What is done is in the output; another ImageJob with the same output goes on from there."
-_REASONS: Final = {
-    RunnerExit.INVALID_JOB: Reason.INVALID_JOB,
-    RunnerExit.INVALID_SOURCE: Reason.INVALID_SOURCE,
-    RunnerExit.MODEL_REFUSED: Reason.MODEL_REFUSED,
-    RunnerExit.OUTPUT_REFUSED: Reason.OUTPUT_REFUSED,
-    RunnerExit.STORAGE_REFUSED: Reason.STORAGE_REFUSED,
-    RunnerExit.STORAGE: Reason.STORAGE_UNREACHABLE,
-    RunnerExit.DEVICE: Reason.DEVICE_FAILED,
-}
-_OUT_OF_MEMORY: Final = "OOMKilled"
-_EVICTED: Final = "Evicted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +54,8 @@ def _has_spoken(now: Situation, job: JobView) -> bool:
     """Whether a pod of a Job has told what a Job that ended like this is expected to tell."""
     if job.failure is not None:
         failed = [pod for pod in now.pods if pod.part is job.part and pod.phase == "Failed"]
-        named = _from_message(job.failure[1])
-        return any(_reason(pod) is named for pod in failed) if _permanent(named) else bool(failed)
+        named = reason_in(job.failure[1])
+        return any(reason_of(pod) is named for pod in failed) if is_permanent(named) else bool(failed)
     return now.plan_report is not None if job.part is Part.PLAN else now.summary is not None
 
 
@@ -97,7 +88,9 @@ def stop(now: Situation) -> Stop | None:
     if overdue is not None:
         return overdue
     why = too_many_failures(now.spec.failure_policy, now.counts.failed, done(now.counts))
-    return Stop(Reason.TOO_MANY_FAILURES, f"{why} {_GO_ON}") if why is not None else None
+    if why is not None:
+        return Stop(Reason.TOO_MANY_FAILURES, f"{why}{blame(now.most_failed)} {_GO_ON}")
+    return next(filter(None, (retries(now, job).verdict(job) for job in now.jobs.values() if not (job.ended or job.deleting))), None)
 
 
 def deadline(now: Situation) -> datetime | None:
@@ -146,10 +139,11 @@ def _judged(summary: SummaryReport) -> Outcome:
         message = f"{missing} of {summary.total} images have no row, though all shards are done. Please report it, and run again."
         return Outcome(Reason.FAILED, Reason.INCOMPLETE, message, counts)
     if not summary.within_policy:
-        message = f"{part}, more than failurePolicy allows. All rows are in the output; errors.jsonl lists the failed ones."
+        more = blame(summary.most_failed)
+        message = f"{part}, more than failurePolicy allows.{more} All rows are in the output; errors.jsonl lists the failed ones."
         return Outcome(Reason.FAILED, Reason.TOO_MANY_FAILURES, message, counts)
     if summary.failed:
-        message = f"{part}, which failurePolicy allows; errors.jsonl lists them."
+        message = f"{part}, which failurePolicy allows; errors.jsonl lists them.{blame(summary.most_failed)}"
         return Outcome(Reason.PARTIALLY_SUCCEEDED, Reason.PARTIALLY_SUCCEEDED, message, counts)
     return Outcome(Reason.SUCCEEDED, Reason.SUCCEEDED, f"All {summary.total} images have a row.", counts)
 
@@ -164,53 +158,21 @@ def _counted(now: Situation) -> Outcome:
 
 def _failed(now: Situation, job: JobView) -> Outcome:
     reason, message = _cause([pod for pod in now.pods if pod.part is job.part], job)
-    given_up = f"{job.failed_indexes} of {job.completions} shards were given up. " if job.failed_indexes and not _permanent(reason) else ""
+    given_up = (
+        f"{job.failed_indexes} of {job.completions} shards were given up. " if job.failed_indexes and not is_permanent(reason) else ""
+    )
     return Outcome(Reason.FAILED, reason, f"{given_up}{message}")
-
-
-def _permanent(reason: Reason) -> bool:
-    return any(code.permanent and _REASONS.get(code) is reason for code in RunnerExit)
 
 
 def _cause(pods: Iterable[PodView], job: JobView) -> tuple[Reason, str]:
     """What most of the failed pods died of, in the words of the last one; what no attempt can help goes first."""
     failed = [pod for pod in pods if pod.phase == "Failed" and pod.exit_code != RunnerExit.STOPPED]
-    causes = [(_reason(pod), pod) for pod in failed]
+    causes = [(reason_of(pod), pod) for pod in failed]
     said = job.failure[1] if job.failure is not None else ""
-    named = _from_message(said)
-    if not failed or (_permanent(named) and named not in {reason for reason, _ in causes}):
+    named = reason_in(said)
+    if not failed or (is_permanent(named) and named not in {reason for reason, _ in causes}):
         return named, said or "The pods failed, and are gone."
-    permanent = [each for each in causes if _permanent(each[0])]
+    permanent = [each for each in causes if is_permanent(each[0])]
     common = Counter(reason for reason, _ in causes).most_common(1)[0][0]
     reason, pod = permanent[-1] if permanent else [each for each in causes if each[0] is common][-1]
-    return reason, _words(reason, pod)
-
-
-def _reason(pod: PodView) -> Reason:
-    if pod.exit_reason == _OUT_OF_MEMORY:
-        return Reason.OUT_OF_MEMORY
-    if pod.status_reason == _EVICTED:
-        return Reason.EVICTED
-    try:
-        return _REASONS.get(RunnerExit(pod.exit_code), Reason.CRASHED) if pod.exit_code is not None else Reason.CRASHED
-    except ValueError:
-        return Reason.CRASHED
-
-
-def _from_message(text: str) -> Reason:
-    """The reason in a Job's message such as "... failed with exit code 12 matching FailJob rule at index 2", if its pods are gone."""
-    for code in RunnerExit:
-        if code.permanent and f"exit code {int(code)} " in text:
-            return _REASONS[code]
-    return Reason.CRASHED
-
-
-def _words(reason: Reason, pod: PodView) -> str:
-    place = f" (pod {pod.name} on {pod.node})" if pod.node else f" (pod {pod.name})"
-    if pod.result is not None and pod.result.error is not None:
-        return f"{pod.result.error.message}{place}"
-    if reason is Reason.OUT_OF_MEMORY:
-        return f"The container was killed because it used more memory than it may{place}. Give template.resources.limits.memory more."
-    ended = f"ended with exit code {pod.exit_code}" if pod.exit_code is not None else "failed"
-    why = f": {pod.exit_reason or pod.status_reason}" if pod.exit_reason or pod.status_reason else ""
-    return f"The container {ended}{why}{place}. kubectl logs {pod.name} may say more."
+    return reason, words_of(pod)

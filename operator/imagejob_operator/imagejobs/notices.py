@@ -17,8 +17,9 @@ def of_change(before: ImageJobStatus, after: ImageJobStatus) -> tuple[Notice, ..
     found = []
     if after.start_time is not None and before.start_time is None:
         found.append(Notice("Normal", "Started", "The job's pods are being created."))
-    for kind in (ConditionType.STALLED, ConditionType.SUSPENDED):
+    for kind in (ConditionType.RETRYING, ConditionType.STALLED, ConditionType.SUSPENDED):
         known, new = condition(before, kind), condition(after, kind)
         if new is not None and new.status == "True" and (known is None or known.reason != new.reason):
-            found.append(Notice("Warning" if kind is ConditionType.STALLED else "Normal", new.reason, new.message))
+            notice = Notice("Normal" if kind is ConditionType.SUSPENDED else "Warning", new.reason, new.message)
+            found += [notice] if notice not in found else []
     return tuple(found)

@@ -50,3 +50,5 @@ class Observed:
     """What of an earlier ImageJob of this name is still being deleted, and in the way."""
     complaint: Hindrance | None = None
     """What Kubernetes' Events say about pods that are missing or do not start."""
+    pulling: bool = False
+    """Whether they say that an image is being pulled, which takes its time."""

@@ -32,6 +32,7 @@ from imagejob_operator.imagejobs.actions import (
 )
 from imagejob_operator.imagejobs.job_view import JobView, Stop
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
+from imagejob_operator.imagejobs.retries import Retries, retries
 from imagejob_operator.imagejobs.situation import Situation, holds, read_status
 from imagejob_operator.imagejobs.stalled import Diagnosis
 from imagejob_operator.imagejobs.status import State
@@ -78,7 +79,10 @@ def _plan(now: Situation) -> Plan:
         return _finish(now, end)
     last_words = ending.last_words_after(now)
     if last_words is not None:
-        return Plan(status.unfinished(now, now.before.phase or Phase.RUNNING, reconciling=_RECONCILED), again_after=last_words)
+        ended = [again.hindrance for job in now.jobs.values() if (again := retries(now, job)).all_failing]
+        failing = next(filter(None, ended), None)  # as it was said before: the end says more in a moment
+        after = status.unfinished(now, now.before.phase or Phase.RUNNING, reconciling=_RECONCILED, stalled=failing, retrying=failing)
+        return Plan(after, again_after=last_words)
     why = ending.stop(now)
     if why is not None:
         return _stop(now, why)
@@ -114,6 +118,7 @@ def _finish(now: Situation, end: ending.Outcome) -> Plan:
         ConditionType.SUSPENDED: State(False, Reason.NOT_SUSPENDED),
         ConditionType.RECONCILING: _RECONCILED,
         ConditionType.STALLED: State(False, Reason.NOT_STALLED),
+        ConditionType.RETRYING: State(False, Reason.NOT_RETRYING),
     }
     after = status.finished(now, phase, end.counts or now.counts, wanted, now.seen.now)
     ttl = now.spec.ttl_seconds_after_finished
@@ -260,15 +265,18 @@ class _Course:
         if change:
             actions.append(PatchJob(job.name, {"spec": change}))
         waits = job.suspended and job.queued
-        found = Diagnosis() if job.suspended else stalled.diagnose(self.now, job)
-        after = self._status(job.part, queued=waits, creating=False, hindrance=found.hindrance)
+        again = Retries() if job.suspended else retries(self.now, job)
+        found = Diagnosis() if job.suspended else stalled.diagnose(self.now, job, again)
+        after = self._status(job.part, queued=waits, creating=False, hindrance=found.hindrance, retrying=again.hindrance)
         return Plan(after, tuple(actions), (), found.inquiry, found.again_after)
 
-    def _status(self, part: Part, *, queued: bool, creating: bool, hindrance: Hindrance | None = None) -> ImageJobStatus:
+    def _status(
+        self, part: Part, *, queued: bool, creating: bool, hindrance: Hindrance | None = None, retrying: Hindrance | None = None
+    ) -> ImageJobStatus:
         queue = (self.now.seen.job["metadata"].get("labels") or {}).get(LABEL_KUEUE_QUEUE)
         suspended = State(True, Reason.QUEUED, f"Waits to be admitted by the queue {queue}.") if queued else None
         phase = self._phase(part, waiting=queued)
-        after = status.unfinished(self.now, phase, reconciling=_RECONCILED, stalled=hindrance, suspended=suspended)
+        after = status.unfinished(self.now, phase, reconciling=_RECONCILED, stalled=hindrance, suspended=suspended, retrying=retrying)
         if creating and not queued and after.start_time is None:
             after = after.model_copy(update={"start_time": format_time(self.now.seen.now)})
         return after

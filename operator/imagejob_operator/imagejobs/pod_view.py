@@ -12,6 +12,7 @@ from imagejob_operator.manifest import Json
 from imagejob_operator.timestamps import parse_time
 
 _ENDED = ("Succeeded", "Failed")
+_LONGEST_WORDS = 1000
 _INDEX_DIGITS = 9
 _Report = TypeVar("_Report", PodResult, PodProgress)
 
@@ -35,13 +36,23 @@ class PodView:
     """When a pod that is being deleted is to be gone."""
     ready: bool
     unschedulable: str
-    """The scheduler's words, if it finds no node."""
+    """The scheduler's words, if it finds no node, or is not to look for one yet."""
     unschedulable_since: datetime | None
     waiting: tuple[str, str]
     """Reason and message of a container that does not run yet."""
     exit_code: int | None
     exit_reason: str
     """The kubelet's word for the container's end, such as OOMKilled."""
+    last_words: str
+    """What the kubelet or a controller says of the end, where the pod itself could say nothing."""
+    ended_at: datetime | None
+    """When its container ended."""
+    disrupted: bool
+    """Whether it was to go, by an eviction or a drain: this counts for no attempt."""
+    image: str
+    """Its container's image."""
+    claims: tuple[str, ...]
+    """ResourceClaims that it names."""
     result: PodResult | None
     progress: PodProgress | None
 
@@ -55,17 +66,20 @@ class PodView:
             return None
         conditions = {each["type"]: each for each in status.get("conditions") or ()}
         scheduled = conditions.get("PodScheduled", {})
-        refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+        refused = scheduled.get("status") == "False"
         state = _container_state(status)
         waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
         index = annotations.get(ANNOTATION_INDEX, "0")
+        spec = pod.get("spec") or {}
+        result = _read(PodResult, terminated.get("message"))
+        said = "" if result is not None else str(terminated.get("message") or status.get("message") or "")
         return cls(
             name=metadata["name"],
             uid=metadata["uid"],
             owner=next((each["uid"] for each in metadata.get("ownerReferences") or () if each.get("controller")), ""),
             part=part,
             index=int(index) if index.isdecimal() and len(index) <= _INDEX_DIGITS else 0,
-            node=(pod.get("spec") or {}).get("nodeName", ""),
+            node=spec.get("nodeName", ""),
             phase=status.get("phase", "Pending"),
             status_reason=status.get("reason", ""),
             created=parse_time(metadata.get("creationTimestamp")),
@@ -76,7 +90,12 @@ class PodView:
             waiting=(waiting.get("reason", ""), waiting.get("message", "")),
             exit_code=terminated.get("exitCode"),
             exit_reason=terminated.get("reason", ""),
-            result=_read(PodResult, terminated.get("message")),
+            last_words=" ".join(said.split())[:_LONGEST_WORDS],
+            ended_at=parse_time(terminated.get("finishedAt")),
+            disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
+            image=next((each.get("image", "") for each in spec.get("containers") or () if each.get("name") == RUNNER_CONTAINER), ""),
+            claims=tuple(each["resourceClaimName"] for each in spec.get("resourceClaims") or () if each.get("resourceClaimName")),
+            result=result,
             progress=_read(PodProgress, annotations.get(ANNOTATION_PROGRESS)),
         )
 

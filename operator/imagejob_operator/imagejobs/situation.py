@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from imagejob_api.imagejob import ImageCounts, ImageJobSpec, ImageJobStatus, Phase
 from imagejob_api.meta import Condition
-from imagejob_api.pod import Part, PlanReport, SummaryReport, shard_count
+from imagejob_api.pod import FailedImages, Part, PlanReport, SummaryReport, shard_count
 from imagejob_api.reasons import ConditionType, Reason
 from imagejob_operator.imagejobs.counting import count_images, newest_reports
 from imagejob_operator.imagejobs.job_view import JobView
@@ -112,6 +112,18 @@ class Situation:
     def counts(self) -> ImageCounts:
         """Images by what became of them."""
         return count_images(newest_reports(self.pods, self.seen.reports), self.total, self.before.images)
+
+    @cached_property
+    def most_failed(self) -> FailedImages | None:
+        """Of the images that failed under the pods those with the commonest error."""
+        found: dict[str, FailedImages] = {}
+        for report in newest_reports(self.pods, self.seen.reports).values():
+            most = report.most_failed
+            if most is not None:
+                before = found.get(most.code)
+                count = most.count + (before.count if before is not None else 0)
+                found[most.code] = (before if before is not None and before.example else most).model_copy(update={"count": count})
+        return max(found.values(), key=lambda most: most.count, default=None)
 
     @cached_property
     def started(self) -> datetime | None:

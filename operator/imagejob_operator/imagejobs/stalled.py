@@ -1,7 +1,8 @@
 """Why a job does not run, in the words of whoever knows: the scheduler, the kubelet, the API server, the pods themselves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from imagejob_api.pod import Part
@@ -10,11 +11,18 @@ from imagejob_operator.imagejobs.actions import Inquiry
 from imagejob_operator.imagejobs.job_view import JobView
 from imagejob_operator.imagejobs.observed import Hindrance
 from imagejob_operator.imagejobs.pod_view import PodView
+from imagejob_operator.imagejobs.retries import Retries
 from imagejob_operator.imagejobs.situation import Situation
 
 PATIENCE_SECONDS: Final = 5.0
 """How long pods may take to be made, placed or started before somebody is asked why they are not."""
+SILENCE_SECONDS: Final = 10.0
+"""How long they may take while nobody says why."""
+ASK_SOON_SECONDS: Final = 5.0
 ASK_AGAIN_SECONDS: Final = 30.0
+"""Between two looks at Events: at first, and once somebody should have spoken."""
+NEXT_POD_SECONDS: Final = 60.0
+"""How long the Job controller may take to make a pod in the place of one that has ended: its longest backoff after a refusal."""
 
 _WAITING: Final = {
     "ErrImagePull": Reason.IMAGE_PULL_FAILED,
@@ -45,30 +53,55 @@ class Diagnosis:
     """Seconds after which to look again."""
 
 
-def diagnose(now: Situation, job: JobView) -> Diagnosis:
-    """Why a Job that should run does not; nothing is wrong while one of its pods runs."""
+def diagnose(now: Situation, job: JobView, again: Retries) -> Diagnosis:
+    """Why a Job that should run does not; nothing is wrong while one of its pods works.
+
+    Args:
+        now: The ImageJob.
+        job: Its Job.
+        again: That Job's pods that failed and are tried again.
+    """
     pods = [pod for pod in now.live_pods if pod.part is job.part]
+    failing = again.hindrance if again.all_failing else None
     running = [pod for pod in pods if pod.running]
     if running:
-        return Diagnosis(_held_up(running))
+        return Diagnosis(_held_up(running) or failing)
     known = next(filter(None, map(_said_by_kubelet, pods)), None)
     if known is not None:
         return Diagnosis(known)
     waiting = [pod for pod in pods if pod.pending]
-    since = _waiting_since(job, waiting)
-    patient = PATIENCE_SECONDS - (now.seen.now - since).total_seconds() if since is not None else PATIENCE_SECONDS
-    if patient > 0:
-        return Diagnosis(again_after=patient)
+    since = _waiting_since(now, job, waiting, again) or now.seen.now
+    waited = (now.seen.now - since).total_seconds()
+    if waited < PATIENCE_SECONDS:
+        return Diagnosis(failing, again_after=PATIENCE_SECONDS - waited)
     unplaced = next((pod for pod in waiting if pod.unschedulable), None)
     if unplaced is not None:
         return Diagnosis(_unplaced(now, unplaced))
-    if not pods:
-        inquiry = Inquiry("Job", job.uid)
-    elif waiting and waiting[0].node:
-        inquiry = Inquiry("Pod", waiting[0].uid)
-    else:
-        return Diagnosis(again_after=ASK_AGAIN_SECONDS)
-    return Diagnosis(now.seen.complaint, inquiry, ASK_AGAIN_SECONDS)
+    if pods and not waiting:  # all of them are on their way out
+        return Diagnosis(failing, again_after=ASK_AGAIN_SECONDS)
+    pause = ASK_SOON_SECONDS if waited < SILENCE_SECONDS else ASK_AGAIN_SECONDS
+    inquiry = _about(waiting[0], pause) if waiting else Inquiry("Job", job.uid, pause)
+    silent = _silence(job, waiting, since) if waited >= SILENCE_SECONDS and not now.seen.pulling else None
+    return Diagnosis(now.seen.complaint or silent or failing, inquiry, pause)
+
+
+def _about(pod: PodView, pause: float) -> Inquiry:
+    return Inquiry("Pod", pod.uid, pause, () if pod.node else pod.claims)
+
+
+def _silence(job: JobView, waiting: Sequence[PodView], since: datetime) -> Hindrance:
+    """Nobody has said anything: then at least who should have."""
+    moment = f"{since:%H:%M:%S} UTC"
+    if not waiting:
+        words = f"The Job {job.name} has had no pod since {moment}, and nobody says why. Does kube-controller-manager run?"
+        return Hindrance(Reason.PODS_REFUSED, f"{words} kubectl describe job {job.name} shows what there is.")
+    pod = waiting[0]
+    look = f"kubectl describe pod {pod.name} shows what there is."
+    if not pod.node:
+        words = f"The scheduler has found no node for pod {pod.name} since {moment}, and nobody says why. Does it run?"
+        return Hindrance(Reason.UNSCHEDULABLE, f"{words} {look}")
+    words = f"The container of pod {pod.name} has not started since {moment}, and the kubelet of {pod.node} does not say why. Does it run?"
+    return Hindrance(Reason.CONTAINER_START_FAILED, f"{words} {look}")
 
 
 def _held_up(running: list[PodView]) -> Hindrance | None:
@@ -96,9 +129,14 @@ def _unplaced(now: Situation, pod: PodView) -> Hindrance:
     return Hindrance(Reason.UNSCHEDULABLE, pod.unschedulable)
 
 
-def _waiting_since(job: JobView, waiting: list[PodView]) -> datetime | None:
-    """Since when the Job should have had a running pod."""
-    if not waiting:
-        return job.started or job.created
-    moments = [pod.unschedulable_since or pod.created for pod in waiting]
-    return min((moment for moment in moments if moment is not None), default=None)
+def _waiting_since(now: Situation, job: JobView, waiting: list[PodView], again: Retries) -> datetime | None:
+    """Since when the Job should have had a running pod.
+
+    A quota that lets some pods through makes the Job controller wait, too, before it tries to make the next: a job can live with that.
+    """
+    if waiting:
+        moments = [pod.unschedulable_since or pod.created for pod in waiting]
+        return min((moment for moment in moments if moment is not None), default=None)
+    ends = [pod.ended_at + timedelta(seconds=NEXT_POD_SECONDS) for pod in now.pods if pod.owner == job.uid and pod.ended_at is not None]
+    known = [job.started or job.created, again.next_at, *ends]
+    return max((moment for moment in known if moment is not None), default=None)

@@ -17,6 +17,15 @@ from imagejob_operator.timestamps import format_time
 
 _NUMBERS: Final = ("images", "progress", "shards", "pods", "waitingForLimit", "imagesPerSecond", "eta")
 _LONGEST_MESSAGE: Final = 2000
+_TELLING: Final = (
+    ConditionType.FAILED,
+    ConditionType.COMPLETE,
+    ConditionType.STALLED,
+    ConditionType.RETRYING,
+    ConditionType.SUSPENDED,
+    ConditionType.RECONCILING,
+)
+"""Conditions by how much it matters that they hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +65,31 @@ def _message(state: State, known: Condition | None) -> str:
 
 
 def unfinished(
-    now: Situation, phase: Phase, *, reconciling: State, stalled: Hindrance | None = None, suspended: State | None = None
+    now: Situation,
+    phase: Phase,
+    *,
+    reconciling: State,
+    stalled: Hindrance | None = None,
+    suspended: State | None = None,
+    retrying: Hindrance | None = None,
 ) -> ImageJobStatus:
     """The status of a job that has not ended."""
     wanted = {
         ConditionType.FINISHED: State(holds=False, reason=Reason.NOT_FINISHED),
         ConditionType.SUSPENDED: suspended or _not_suspended(now),
         ConditionType.RECONCILING: reconciling,
-        ConditionType.STALLED: State(True, stalled.reason, stalled.message) if stalled is not None else State(False, Reason.NOT_STALLED),
+        ConditionType.STALLED: _because(stalled, Reason.NOT_STALLED),
+        ConditionType.RETRYING: _because(retrying, Reason.NOT_RETRYING),
     }
+    told = conditions(now.before, wanted, now.generation, now.seen.now)
     rate = images_per_second(now.pods)
     shown_rate = f"{rate:.1f}" if rate else ""
     same_numbers = shown_rate == now.before.images_per_second and done(now.counts) == done(now.before.images)
     return ImageJobStatus(
         observed_generation=now.generation,
         phase=phase,
-        conditions=conditions(now.before, wanted, now.generation, now.seen.now),
+        conditions=told,
+        reason=reason_now(told),
         images=now.counts,
         progress=_progress(now.counts),
         shards=shard_counts(now),
@@ -91,11 +109,22 @@ def refused(job: Json, before: ImageJobStatus, hindrance: Hindrance, now: dateti
         ConditionType.SUSPENDED: State(holds=False, reason=Reason.NOT_SUSPENDED),
         ConditionType.RECONCILING: State(False, hindrance.reason, hindrance.message),
         ConditionType.STALLED: State(True, hindrance.reason, hindrance.message),
+        ConditionType.RETRYING: State(False, Reason.NOT_RETRYING),
     }
     found = conditions(before, wanted, generation, now)
-    return before.model_copy(
-        update={"observed_generation": generation, "phase": before.phase or Phase.PENDING, "conditions": found},
-    )
+    phase = before.phase or Phase.PENDING
+    update = {"observed_generation": generation, "phase": phase, "conditions": found, "reason": reason_now(found)}
+    return before.model_copy(update=update)
+
+
+def _because(hindrance: Hindrance | None, otherwise: Reason) -> State:
+    return State(True, hindrance.reason, hindrance.message) if hindrance is not None else State(False, otherwise)
+
+
+def reason_now(told: Sequence[Condition]) -> str:
+    """The reason that matters most of some conditions; empty while a job just runs."""
+    reasons = {each.type: each.reason for each in told if each.status == "True"}
+    return next((reasons[kind] for kind in _TELLING if kind in reasons), "")
 
 
 def _not_suspended(now: Situation) -> State:
@@ -116,10 +145,12 @@ def finished(
     now: Situation, phase: Phase, counts: ImageCounts, wanted: Mapping[ConditionType, State], completion: datetime
 ) -> ImageJobStatus:
     """The status of a job that has ended."""
+    told = conditions(now.before, wanted, now.generation, now.seen.now)
     return ImageJobStatus(
         observed_generation=now.generation,
         phase=phase,
-        conditions=conditions(now.before, wanted, now.generation, now.seen.now),
+        conditions=told,
+        reason=reason_now(told),
         images=counts,
         progress=_progress(counts),
         shards=shard_counts(now),

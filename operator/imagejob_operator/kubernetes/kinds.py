@@ -46,3 +46,7 @@ SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "", "v1", "serviceaccounts")
 NODE: Final = Kind("Node", "", "v1", "nodes", namespaced=False)
 LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 ROLE_BINDING: Final = Kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings")
+RESOURCE_CLAIMS: Final = tuple(
+    Kind("ResourceClaim", "resource.k8s.io", version, "resourceclaims") for version in ("v1", "v1beta2", "v1beta1")
+)
+"""ResourceClaim in all versions in which a cluster may serve it, newest first."""

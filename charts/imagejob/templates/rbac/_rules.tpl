@@ -37,6 +37,9 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create] # list: why a Job could not make its pods
+- apiGroups: [resource.k8s.io]
+  resources: [resourceclaims]
+  verbs: [get] # of one that a job names and that is not there nobody else speaks
 {{- end }}
 
 {{/* In the namespace of the Leases. Pods are bound to the Role for Leases there; what it allows the operator may do itself. */}}

@@ -1,6 +1,6 @@
 import pytest
 
-from imagejob_api.reasons import FAULTS, Reason
+from imagejob_api.reasons import FAULTS, Fault, Reason
 from imagejob_cli.cluster import words
 from imagejob_cli.cluster.conclusion import conclusion
 from imagejob_cli.cluster.constants import PLUGIN
@@ -51,7 +51,13 @@ def test_a_change_that_was_not_taken_in_yet() -> None:
     assert list(words.hindrances(stale)) == ["the operator has not taken in the last change yet"]
 
 
-@pytest.mark.parametrize("reason", FAULTS)
+def test_what_fails_everywhere_is_told_once() -> None:
+    failing = [condition(kind, "Crashed", "SIGSEGV") for kind in ("Stalled", "Retrying")]
+    assert list(words.hindrances(job("demo", *failing, phase="Running"))) == ["Crashed: SIGSEGV"]
+    assert list(words.hindrances(job("demo", failing[1], phase="Running"))) == ["Crashed: SIGSEGV"]
+
+
+@pytest.mark.parametrize("reason", [reason for reason, fault in FAULTS.items() if fault is not Fault.IMAGES])
 def test_whose_fault_a_failure_is(reason: Reason) -> None:
     failed = finished("Failed", condition("Failed", reason, "because"))
     (told,) = words.hindrances(failed)
@@ -83,8 +89,8 @@ def test_the_end_of_a_job() -> None:
         "demo: Succeeded",
         "  images    2 succeeded, 0 failed of 2",
         "  time      1:05",
-        "  results   ",
-        "  next      imagejob show ''",
+        "  results   s3://b/x/",
+        "  next      imagejob show s3://b/x/",
         "            imagejob verify --job demo -n team",
     ]
 
@@ -93,9 +99,14 @@ def test_kubectls_users_are_led_to_kubectl(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("imagejob_cli.cluster.conclusion.program", lambda: PLUGIN)
     monkeypatch.setattr("imagejob_cli.cluster.options.program", lambda: PLUGIN)
     assert list(conclusion(finished("PartiallySucceeded"), Access()))[-2:] == [
-        "  next      kubectl imagejob show ''",
+        "  next      kubectl imagejob show s3://b/x/",
         "            kubectl imagejob verify demo",
     ]
+
+
+def test_commands_that_cannot_work_are_not_printed() -> None:
+    *_, after = conclusion(finished("Succeeded", output="file:///data"), Access())
+    assert after.startswith("  next      it is a folder inside the job's pods, which this machine does not see")
 
 
 def test_the_end_of_a_failed_job_leads_to_the_logs() -> None:

@@ -34,10 +34,11 @@ def running(name: str = "demo", **status: Any) -> JobView:  # noqa: ANN401  JSON
     return job(name, condition("Finished", "NotFinished", "The job has not ended yet.", holds=False), **(figures | status))
 
 
-def finished(reason: str, *more: Json, name: str = "demo", **status: Any) -> JobView:  # noqa: ANN401  JSON
+def finished(reason: str, *more: Json, name: str = "demo", output: str = "s3://b/x/", **status: Any) -> JobView:  # noqa: ANN401  JSON
     times = {"startTime": "2026-05-04T10:00:00Z", "completionTime": "2026-05-04T10:01:05Z"}
     images = {"images": {"total": 1000, "succeeded": 990, "failed": 10}}
-    return job(name, condition("Finished", reason, f"it is {reason}"), *more, **{"phase": "Failed", **times, **images, **status})
+    spec = {"output": {"url": output}}
+    return job(name, condition("Finished", reason, f"it is {reason}"), *more, spec=spec, **{"phase": "Failed", **times, **images, **status})
 
 
 def slots(node: str = "worker-1", *, holders: tuple[str, ...] = (), queue: tuple[str, ...] = (), **state: Any) -> NodeSlots:  # noqa: ANN401

@@ -143,7 +143,7 @@ def pod(
             "ownerReferences": [{"uid": f"uid-of-{owner}", "controller": True}],
             **metadata,
         },
-        "spec": {"nodeName": node},
+        "spec": {"nodeName": node, "containers": [{"name": RUNNER_CONTAINER, "image": "mine:1"}]},
         "status": {"phase": phase, "conditions": conditions, **(status or {})},
     }
 

@@ -47,6 +47,7 @@ async def work(cluster: FakeCluster, operator: FakeOperator, *, total: int = 10,
                 done = 2 * len([each for each in cluster.matching("pods") if each["status"]["phase"] == "Succeeded" and is_work(each)]) + 2
                 cluster.end_pod(pod, code, summary(total) if done >= total else None)
             await step(cluster, operator)
+            cluster.start_pods()
     raise AssertionError("no end")
 
 

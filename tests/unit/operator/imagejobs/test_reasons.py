@@ -182,9 +182,16 @@ CASES = [
         "2 of 5 shards were given up. The container was killed because it used more memory",
         lambda: failed(ended_pod(137, reason="OOMKilled"), failed_indexes="0,3"),
     ),
-    Case(Reason.EVICTED, "Failed", True, "Evicted (pod flowers-0-0 on node-1)", lambda: failed({**ended_pod(137, reason=" ")} | evicted())),
+    Case(
+        Reason.EVICTED,
+        "Failed",
+        True,
+        "Evicted (pod flowers-0-0 on node-1). The node was low on resource: memory.",
+        lambda: failed({**ended_pod(137, reason=" ")} | evicted()),
+    ),
     Case(Reason.CRASHED, "Failed", True, "exit code 1: Error (pod flowers-0-0 on node-1)", lambda: failed(ended_pod(1))),
-    Case(Reason.CRASHED, "Failed", True, "exit code 139", lambda: failed(ended_pod(139)), "by a signal"),
+    Case(Reason.CRASHED, "Failed", True, "SIGSEGV, a crash in native code", lambda: failed(ended_pod(139)), "by a signal"),
+    Case(Reason.CONTAINER_START_FAILED, "Failed", True, "has no imagejob-runner", lambda: failed(not_started()), "for good"),
     Case(Reason.CRASHED, "Failed", True, "Job has failed", failed, "with no pod left"),
     Case(
         Reason.INCOMPLETE,
@@ -321,6 +328,46 @@ CASES = [
         lambda: started(image_job(), pods=[waiting_pod("RunContainerError")]),
     ),
     Case(
+        Reason.CONTAINER_START_FAILED,
+        "Stalled",
+        True,
+        "The container did not start (pod flowers-0-0 on node-1). The kubelet says: no device nodes. It was attempt 1 of 4",
+        lambda: started(image_job(), pods=[not_started("no device nodes")]),
+        "of a container that ended",
+    ),
+    Case(
+        Reason.UNSCHEDULABLE,
+        "Stalled",
+        True,
+        "The scheduler has found no node for pod flowers-0-0 since 10:00:00 UTC",
+        lambda: started(image_job(), at=12, pods=[pod(phase="Pending", node="")]),
+        "of a silent scheduler",
+    ),
+    Case(
+        Reason.CONTAINER_START_FAILED,
+        "Stalled",
+        True,
+        "has not started since 10:00:00 UTC, and the kubelet of node-1 does not say why",
+        lambda: started(image_job(), at=12, pods=[waiting_pod("ContainerCreating")]),
+        "of a silent kubelet",
+    ),
+    Case(
+        Reason.PODS_REFUSED,
+        "Stalled",
+        True,
+        "The Job flowers has had no pod since 10:00:00 UTC",
+        lambda: started(image_job(), at=12),
+        "of a silent controller",
+    ),
+    Case(
+        Reason.NOT_STALLED,
+        "Stalled",
+        False,
+        "",
+        lambda: started(image_job(), at=60, pods=[waiting_pod("ContainerCreating")], pulling=True),
+        "while an image is pulled",
+    ),
+    Case(
         Reason.VOLUME_UNAVAILABLE,
         "Stalled",
         True,
@@ -332,12 +379,42 @@ CASES = [
             complaint=Hindrance(Reason.VOLUME_UNAVAILABLE, 'MountVolume.SetUp failed: secret "labels" not found'),
         ),
     ),
+    # Retrying
+    Case(Reason.NOT_RETRYING, "Retrying", False, "", lambda: started(image_job(), pods=[pod()])),
+    Case(
+        Reason.OUT_OF_MEMORY,
+        "Retrying",
+        True,
+        "resources.limits.memory more. It was attempt 1 of 4; the next begins at 10:00:10 UTC.",
+        lambda: started(image_job(), at=1, pods=[ended_pod(137, reason="OOMKilled"), pod(index=1)]),
+    ),
+    Case(
+        Reason.STORAGE_UNREACHABLE,
+        "Retrying",
+        True,
+        "no route to s3://results (pod flowers-0-0 on node-1). It was attempt 1 of 4; flowers-0-1 is the next.",
+        lambda: started(image_job(), at=12, pods=[ended_pod(20, result=error("no route to s3://results")), pod(attempt=1, created=11)]),
+    ),
+    Case(
+        Reason.EVICTED,
+        "Retrying",
+        True,
+        "It is tried again, and not counted.",
+        lambda: started(image_job(), at=1, pods=[{**ended_pod(137)} | evicted()]),
+    ),
 ]
+
+
+def not_started(said: str = 'exec: "imagejob-runner": executable file not found in $PATH') -> dict:
+    one = ended_pod(128, reason="StartError")
+    one["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = said
+    return one
 
 
 def evicted() -> dict:
     one = ended_pod(137)
-    one["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+    disrupted = {"type": "DisruptionTarget", "status": "True"}
+    one["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory.", "conditions": [disrupted]}
     one["status"].pop("containerStatuses")
     return {"status": one["status"]}
 

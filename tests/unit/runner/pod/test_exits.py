@@ -62,6 +62,22 @@ def test_only_what_no_attempt_can_help_ends_the_job() -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), "the Python package torch is not in this image (No module named"),
+        (ModuleNotFoundError("No module named 'a.b'", name="a.b"), "the Python package a is not"),
+        (ImportError("libGL.so.1: cannot open shared object file", name="cv2"), "the image cannot import cv2 (libGL.so.1: cannot open"),
+        (ImportError("no"), "the image cannot import a Python package (no)"),
+    ],
+    ids=["torch", "below", "library", "unnamed"],
+)
+def test_what_the_image_lacks_is_named_and_no_attempt_can_help(error: ImportError, words: str) -> None:
+    assert exit_of(error) is RunnerExit.INVALID_JOB
+    assert message_of(error).startswith(words)
+    assert message_of(error).endswith("build an image from the runner's that holds it, and name it in template.image")
+
+
+@pytest.mark.parametrize(
     "message",
     ["short", "a" * 2048, "a" * 5000, "ü" * 5000, "📷" * 5000, "\x00" * 5000, '"' * 5000, "line\n" * 1000, "\x00📷ü\n" * 900],
     ids=["short", "just fits", "plain", "two bytes", "four bytes", "control", "quotes", "lines", "mixed"],
