@@ -48,6 +48,9 @@ ENV_PODS: Final = "IMAGEJOB_COMPLETIONS"
 ENV_PROGRESS_SECONDS: Final = "IMAGEJOB_PROGRESS_SECONDS"
 """Least time between two reports of progress; the more pods, the longer."""
 
+ENV_ALLOWED_MODULES: Final = "IMAGEJOB_ALLOWED_MODULES"
+"""Modules, separated by commas, whose functions a pipeline may name; with it set no others are imported. Unset or empty: all."""
+
 SHARDS_PER_POD: Final = 4
 """Shards for each pod at once unless the job sets their number: room for a larger `parallelism` later, and a crash costs less."""
 

@@ -20,6 +20,14 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
+def _modules(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"must be names of modules such as torchvision or team.models, and {name!r} is none")
+    return names
+
+
 def _flag(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError("must be true or false")
@@ -98,6 +106,10 @@ class Settings:
     runner_service_account: str = _setting("imagejob-runner", "service account of pods, made in each namespace with jobs")
     runner_role: str = _setting("imagejob-runner", "ClusterRole that pods are bound to in their own namespace")
     lease_role: str = _setting("imagejob-lease-user", "Role in the operator's namespace that lets pods take slots")
+
+    allowed_modules: tuple[str, ...] = _setting(
+        (), "Python modules whose functions pipelines may name, separated by commas; all that an image has unless set", _modules
+    )
 
     workers: int = _setting(8, "reconciles at the same time", _count)
     status_seconds: float = _setting(10.0, "least seconds between two writes of a status whose numbers alone have changed", _positive)

@@ -18,6 +18,10 @@
 - name: IMAGEJOB_OPERATOR_RUNNER_IMAGE_PULL_POLICY
   value: {{ . | quote }}
 {{- end }}
+{{- with .Values.runner.allowedModules }}
+- name: IMAGEJOB_OPERATOR_ALLOWED_MODULES
+  value: {{ join "," . | quote }}
+{{- end }}
 - name: IMAGEJOB_OPERATOR_RUNNER_SERVICE_ACCOUNT
   value: {{ include "imagejob.runner" . }}
 - name: IMAGEJOB_OPERATOR_RUNNER_ROLE

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.pod import (
+    ENV_ALLOWED_MODULES,
     ENV_LEASE_NAMESPACE,
     ENV_NAMESPACE,
     ENV_NODE,
@@ -115,6 +116,7 @@ def _environment(template: Template, *, completions: int, pods: int, settings: S
         {"name": ENV_LEASE_NAMESPACE, "value": settings.namespace},
         {"name": ENV_PODS, "value": str(completions)},
         {"name": ENV_PROGRESS_SECONDS, "value": f"{progress_seconds(pods):g}"},
+        *([{"name": ENV_ALLOWED_MODULES, "value": ",".join(settings.allowed_modules)}] if settings.allowed_modules else []),
     ]
     reserved = {variable["name"] for variable in own}
     return [*(_dumped(variable) for variable in template.env if variable.name not in reserved), *own]

@@ -153,7 +153,10 @@ def test_every_setting_of_the_values_reaches_the_operator() -> None:
     told = settings(
         {
             "watchNamespaces": ["team-a", "team-b"],
-            "runner": {"image": {"registry": "r.example", "tag": "cuda", "pullPolicy": "Never"}},
+            "runner": {
+                "image": {"registry": "r.example", "tag": "cuda", "pullPolicy": "Never"},
+                "allowedModules": ["torchvision", "team.models"],
+            },
             "operator": {
                 "workers": 3,
                 "statusSeconds": 1.5,
@@ -167,6 +170,7 @@ def test_every_setting_of_the_values_reaches_the_operator() -> None:
     assert told.watch_namespaces == ("team-a", "team-b")
     assert told.runner_image == "r.example/imagejob-runner:cuda"
     assert told.runner_image_pull_policy == "Never"
+    assert told.allowed_modules == ("torchvision", "team.models")
     assert (told.workers, told.status_seconds, told.heartbeat_seconds, told.unhealthy_seconds) == (3, 1.5, 2, 20)
     assert (told.log_level, told.log_format) == ("DEBUG", "text")
 

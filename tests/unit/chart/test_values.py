@@ -55,6 +55,7 @@ def test_no_value_is_taken_that_means_nothing() -> None:
         ({"nodeLimit": {"leaseDurationSeconds": 1}}, "/nodeLimit/leaseDurationSeconds"),
         ({"watchNamespaces": ["Team A"]}, "/watchNamespaces/0"),
         ({"watchNamespaces": "team-a"}, "/watchNamespaces"),
+        ({"runner": {"allowedModules": ["os:system"]}}, "/runner/allowedModules/0"),
         ({"operator": {"workers": 0}}, "/operator/workers"),
         ({"operator": {"logLevel": "LOUD"}}, "/operator/logLevel"),
         ({"networkPolicy": {"apiServer": {"ports": []}}}, "/networkPolicy/apiServer/ports"),

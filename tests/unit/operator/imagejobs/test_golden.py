@@ -5,18 +5,23 @@ After a change that is meant: UPDATE_GOLDEN=1 python -m pytest tests/unit/operat
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from imagejob_api.imagejob import ImageJobSpec
+from imagejob_api.pod import Part
 from imagejob_operator.constants import LABEL_KUEUE_QUEUE
 from imagejob_operator.imagejobs.actions import CreateJob, EnsureAccess, EnsureFile
 from imagejob_operator.imagejobs.planner import plan
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.objects.access import access_objects
 from imagejob_operator.objects.job_file import config_map
+from imagejob_operator.objects.pod_template import pod_template
+from imagejob_operator.settings import Settings
 from tests.unit.operator.imagejobs.builders import SETTINGS, image_job, image_pipeline, limits, seen
 
 Json = dict[str, Any]
@@ -125,6 +130,17 @@ def test_what_the_operator_says_to_a_pod_cannot_be_changed_by_the_author() -> No
         assert len(names) == len(set(names))
         node = next(variable for variable in pod["containers"][0]["env"] if variable["name"] == "IMAGEJOB_NODE_NAME")
         assert node["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
+
+
+def test_the_modules_that_are_allowed_are_told_whatever_the_author_writes() -> None:
+    spec = ImageJobSpec.model_validate(image_job(template={"env": [{"name": "IMAGEJOB_ALLOWED_MODULES", "value": "mine"}]})["spec"])
+
+    def told(settings: Settings) -> list[str]:
+        pod = pod_template("a", spec, Part.WORK, completions=1, limit_nodes={}, settings=settings)
+        return [one["value"] for one in pod["spec"]["containers"][0]["env"] if one["name"] == "IMAGEJOB_ALLOWED_MODULES"]
+
+    assert told(replace(SETTINGS, allowed_modules=("torchvision", "team.models"))) == ["torchvision,team.models"]
+    assert told(SETTINGS) == ["mine"]
 
 
 def test_labels_of_our_own_are_not_the_authors_to_choose() -> None:
