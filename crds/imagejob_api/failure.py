@@ -1,9 +1,10 @@
 """When too many images fail for a run to go on, and whose fault it is: the same rule on one machine and on a cluster."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from imagejob_api.imagejob import FailurePolicy
-from imagejob_api.pod import FailedImages
+from imagejob_api.pod import LONGEST_EXAMPLE, FailedImages
 from imagejob_api.reasons import Fault
 
 RATE_FROM_IMAGES: Final = 100
@@ -39,6 +40,25 @@ _WHOSE: Final = {
 def fault_of(code: str) -> Fault:
     """Where the cause of an image's error lies; that of a code nobody knows is looked for in the input."""
     return _BY_CODE.get(code, Fault.INPUT)
+
+
+def most_failed(codes: Mapping[str, int], examples: Mapping[str, str]) -> FailedImages | None:
+    """Of failed images those with the commonest error code; of several equally common ones the first by name.
+
+    Args:
+        codes: How many failed with each code.
+        examples: Id and message of one image for each code.
+    """
+    if not codes:
+        return None
+    code = max(sorted(codes), key=lambda code: codes[code])
+    return FailedImages(code=code, count=codes[code], example=shortened(examples.get(code, "")))
+
+
+def shortened(example: str) -> str:
+    """An example on one line, no longer than a report may have."""
+    text = " ".join(example.split())
+    return text if len(text) <= LONGEST_EXAMPLE else f"{text[: LONGEST_EXAMPLE - 1]}…"
 
 
 def blame(most: FailedImages | None) -> str:

@@ -129,6 +129,10 @@ class JobFile(_Report):
 _Count = Annotated[int, Field(ge=0)]
 
 
+LONGEST_EXAMPLE: Final = 256
+"""Characters of an image's id and message in a report."""
+
+
 class FailedImages(_Report):
     """The error that most of some failed images have."""
 
@@ -136,7 +140,7 @@ class FailedImages(_Report):
     """Their `error.code`."""
     count: _Count
     """How many have it."""
-    example: Annotated[str, Field(max_length=256)] = ""
+    example: Annotated[str, Field(max_length=LONGEST_EXAMPLE)] = ""
     """Id and message of one of them."""
 
 

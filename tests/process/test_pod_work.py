@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imagejob_api.pod import RunnerExit, SummaryReport
+from imagejob_api.pod import FailedImages, RunnerExit, SummaryReport
 from tests.process.harness import IMAGEJOB, Lab, Step, call, comparable, elapsed, eventually, inputs, inputs_from
 from tests.process.pods import EndedPod, Pods, executed
 from tests.process.web import ALLOWED, serving, stalls
@@ -182,7 +182,11 @@ def test_failed_and_skipped_rows_are_counted_as_such_also_by_the_pod_that_finds_
         ended = pods.run("work", job).expect(RunnerExit.DONE)
         images = ended.result.images
         assert (images.succeeded, images.failed, images.skipped) == (2, 3, 1)
-        assert summaries([ended]) == [SummaryReport(total=6, succeeded=2, failed=3, skipped=1, within_policy=False)]
+        (summary,) = summaries([ended])
+        assert (summary.total, summary.succeeded, summary.failed, summary.skipped, summary.within_policy) == (6, 2, 3, 1, False)
+        assert summary.most_failed is not None
+        assert (summary.most_failed.code, summary.most_failed.count) == ("CallFailed", 1)
+        assert summary.most_failed.example.startswith("raises: ")
     assert len(executed(log)) == 6
 
 
@@ -200,7 +204,8 @@ def test_failed_rows_are_done_again_and_the_summary_is_left_to_finish(lab: Lab, 
     assert not lab.output().succeeded
     assert sum(pod.result.images.succeeded for pod in ended) == 3
     finished = pods.run("finish", again).expect(RunnerExit.DONE)
-    assert summaries([finished]) == [SummaryReport(total=4, succeeded=3, failed=1, skipped=0, within_policy=True)]
+    most = FailedImages(code="CallFailed", count=1, example="raises: tests.process.functions:misbehave: ValueError: cannot do this")
+    assert summaries([finished]) == [SummaryReport(total=4, succeeded=3, failed=1, skipped=0, within_policy=True, most_failed=most)]
     lab.verify()
 
 

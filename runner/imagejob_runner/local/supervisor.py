@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
-from imagejob_api.failure import too_many_failures
+from imagejob_api.failure import blame, most_failed, too_many_failures
 from imagejob_api.imagejob import ImageJob, ImageJobSpec, Phase
 from imagejob_api.nodelimit import NodeLimit
 from imagejob_api.pipeline import ImagePipelineSpec
@@ -289,7 +289,8 @@ class LocalRun:
         why = too_many_failures(self._request.job.spec.failure_policy, self._tally.failed, self._tally.done)
         # Once everything has ended nothing is won by stopping, and the end is judged with all files written.
         if why is not None and not self._tally.everything_ended:
-            self._stop(Phase.FAILED, ExitCode.JOB_FAILED, why)
+            whose = blame(most_failed(self._tally.errors, self._tally.examples))
+            self._stop(Phase.FAILED, ExitCode.JOB_FAILED, f"{why}{whose}")
 
     def _stop(self, phase: Phase, code: ExitCode, why: str) -> None:
         if self._why is None:

@@ -72,6 +72,11 @@ class Tally:
         return sum((snapshot.progress.errors for snapshot in self._latest.values()), Counter())
 
     @property
+    def examples(self) -> dict[str, str]:
+        """Id and message of one of them for each code."""
+        return {code: text for snapshot in self._latest.values() for code, text in snapshot.progress.examples.items()}
+
+    @property
     def elapsed_seconds(self) -> float:
         """From the first download to the last save, over all processes."""
         starts = [s.progress.first_start for s in self._latest.values() if s.progress.first_start is not None]

@@ -5,9 +5,11 @@ import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from imagejob_api.failure import shortened
 from imagejob_api.imagejob import FailurePolicy
 from imagejob_runner.constants import ERRORS_FILE, SUCCESS_FILE, SUMMARY_FILE
 from imagejob_runner.exceptions import StorageError
@@ -50,7 +52,7 @@ async def finalize(output: OutputStore, plan: Plan, policy: FailurePolicy, facts
         stored = await _stored(output)
         marked = await output.read(SUCCESS_FILE) is not None
         if stored is not None and stored.says_the_same(summary) and marked == summary.success:
-            return stored
+            return replace(stored, examples=summary.examples)
         if marked:  # not otherwise: another process may be at the end of the same, and have written it just now
             await output.delete(SUCCESS_FILE)
         await output.replace_file(ERRORS_FILE, errors)
@@ -63,6 +65,7 @@ async def finalize(output: OutputStore, plan: Plan, policy: FailurePolicy, facts
 async def _count(output: OutputStore, plan: Plan, policy: FailurePolicy, errors: Path, facts: Mapping[str, Any]) -> Summary:
     statuses: Counter[str] = Counter()
     codes: Counter[str] = Counter()
+    examples: dict[str, str] = {}
 
     async def read(chunk: int) -> list[Row]:
         rows = await read_rows(output, plan, chunk % plan.shards, chunk)
@@ -78,6 +81,8 @@ async def _count(output: OutputStore, plan: Plan, policy: FailurePolicy, errors:
                 statuses.update(row["status"] for row in rows)
                 failed = [row for row in rows if row["status"] == "failed"]
                 codes.update(row["error"]["code"] for row in failed)
+                for row in failed:
+                    examples.setdefault(row["error"]["code"], shortened(f"{row['id']}: {row['error']['message']}"))
                 file.writelines(encode_row(row) for row in failed)
     return Summary(
         name=plan.name,
@@ -89,6 +94,7 @@ async def _count(output: OutputStore, plan: Plan, policy: FailurePolicy, errors:
         error_codes=dict(sorted(codes.items())),
         within_policy=within_policy(policy, failed=statuses["failed"], total=plan.total),
         facts=facts,
+        examples=examples,
     )
 
 

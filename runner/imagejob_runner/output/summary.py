@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from imagejob_api.imagejob import FailurePolicy
@@ -36,6 +36,8 @@ class Summary:
     """Whether no more failed than the failure policy allows."""
     facts: Mapping[str, Any]
     """What the caller added, such as times and limits."""
+    examples: Mapping[str, str] = field(default_factory=dict)
+    """Id and message of one failed row for each code; not in the file, since ``errors.jsonl`` has them all."""
 
     @property
     def missing(self) -> int:

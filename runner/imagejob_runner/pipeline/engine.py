@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from imagejob_api.failure import shortened
 from imagejob_api.pipeline import ImagePipelineSpec, Step, StepLimit
 from imagejob_runner.audit import Hold, boot_id
 from imagejob_runner.exceptions import ImageError, SkipImage
@@ -235,6 +236,8 @@ class Engine:
         outcome = outcome_of(error)
         self.progress.ended[outcome] += 1
         flight.chunk.ended[outcome] += 1
+        if isinstance(error, ImageError):
+            self.progress.examples.setdefault(error.code, shortened(f"{flight.item.id}: {error.message}"))
         await self._memory.give_back(flight)
         await self._ledger.finish(flight, error)
 

@@ -34,6 +34,7 @@ class Progress:
         batches: Batches of each step that works on them, by their number of images.
         waiting: Workers waiting for each limit.
         holding: Workers holding each limit.
+        examples: Id and message of one failed image for each code.
         first_start: When the first step of the first image began.
         last_save: When the last chunk was committed.
     """
@@ -45,6 +46,7 @@ class Progress:
     batches: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     waiting: Counter[str] = field(default_factory=Counter)
     holding: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
     first_start: float | None = None
     last_save: float | None = None
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Final
 
+from imagejob_api.failure import most_failed
 from imagejob_api.pod import SummaryReport
 from imagejob_runner.output import Summary, finalize
 from imagejob_runner.pipeline.turn import now
@@ -66,5 +67,6 @@ def _tell(context: Context, summary: Summary) -> None:
             failed=summary.failed,
             skipped=summary.skipped,
             within_policy=summary.within_policy,
+            most_failed=most_failed(summary.error_codes, summary.examples),
         )
     )

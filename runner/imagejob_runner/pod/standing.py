@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from imagejob_api.failure import most_failed
 from imagejob_api.pod import PodImages, PodProgress
 from imagejob_runner.audit import Hold
 from imagejob_runner.output import FoundRows
@@ -139,7 +140,8 @@ class Observer:
         for (status, _), count in progress.committed.items():
             rows[status] += count
         rows += found
-        return PodImages(succeeded=rows["ok"], failed=rows["failed"], skipped=rows["skipped"])
+        most = most_failed(progress.errors, progress.examples)
+        return PodImages(succeeded=rows["ok"], failed=rows["failed"], skipped=rows["skipped"], most_failed=most)
 
     def _writes(self, limit: str) -> int:
         return self._client.counters(limit).writes if self._client is not None else 0

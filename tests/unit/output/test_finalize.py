@@ -26,6 +26,8 @@ async def test_a_success(done: Make) -> None:
     assert (summary.total, summary.succeeded, summary.failed, summary.skipped, summary.missing) == (10, 8, 1, 1, 0)
     assert summary.within_policy
     assert summary.success
+    assert summary.examples.keys() == {"NotFound"}
+    assert summary.examples["NotFound"].startswith("3: ")
     assert json.loads((job.folder / "summary.json").read_bytes()) == {
         "name": "job",
         "fingerprint": job.plan.fingerprint,
@@ -43,7 +45,9 @@ async def test_a_second_time_nothing_is_written(done: Make) -> None:
     job = await done()
     await finalize(job.output, job.plan, LENIENT, {"elapsedSeconds": 1.5})
     before = written(job)
-    assert dict((await finalize(job.output, job.plan, LENIENT, {"elapsedSeconds": 9})).facts) == {"elapsedSeconds": 1.5}
+    again = await finalize(job.output, job.plan, LENIENT, {"elapsedSeconds": 9})
+    assert dict(again.facts) == {"elapsedSeconds": 1.5}
+    assert again.examples.keys() == {"NotFound"}
     assert written(job) == before
 
 

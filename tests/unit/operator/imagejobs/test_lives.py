@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagejob_api.pod import LABEL_PART, Part, PodProgress, RunnerExit
+from imagejob_api.pod import LABEL_PART, FailedImages, Part, PodProgress, RunnerExit
 from imagejob_operator.constants import LABEL_KUEUE_QUEUE
 from imagejob_operator.imagejobs.planner import REFUSED_AGAIN_SECONDS
 from imagejob_operator.kubernetes.kinds import CONFIG_MAP, IMAGE_JOB, IMAGE_PIPELINE, JOB, Kind
@@ -256,7 +256,8 @@ def test_too_many_failures_stop_the_job_and_it_stays_stopped() -> None:
         cluster.start_pods()
         await step(cluster, operator)
         pod = cluster.running_pods[0]
-        cluster.report(pod, PodProgress(images=images(1, 2)))
+        most = FailedImages(code="CallFailed", count=2, example="3.jpg: ValueError: no faces")
+        cluster.report(pod, PodProgress(images=images(1, 2).model_copy(update={"most_failed": most})))
         await operator.settle()
         job = cluster.get("jobs", "flowers")
         assert job is not None
@@ -264,6 +265,9 @@ def test_too_many_failures_stop_the_job_and_it_stays_stopped() -> None:
         cluster.change_spec("flowers", failurePolicy={"maxFailures": 5})  # too late: it has been decided
         await step(cluster, FakeOperator(cluster))
         assert condition(cluster, "Failed") == ("True", "TooManyFailures")
+        (said,) = [each["message"] for each in status_of(cluster)["conditions"] if each["type"] == "Failed"]
+        assert "2 with CallFailed, a fault of the model or the pipeline, as 3.jpg: ValueError: no faces." in said
+        assert status_of(cluster)["reason"] == "TooManyFailures"
 
     run(scenario, image_job(failurePolicy={"maxFailures": 1}))
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from imagejob_api.pod import PodImages
+from imagejob_api.pod import FailedImages, PodImages
 from imagejob_runner.audit import Hold
 from imagejob_runner.output import UNREAD
 from imagejob_runner.pipeline.progress import Progress
@@ -63,8 +63,10 @@ def test_rows_that_were_there_count_as_what_they_are() -> None:
     run.already = Counter({"ok": 10, "failed": 3, "skipped": 1, UNREAD: 6})
     run.engine.progress.committed = Counter({("ok", ""): 5, ("failed", "NotFound"): 2, ("failed", "Timeout"): 1})
     run.engine.progress.ended = Counter({("ok", ""): 9, ("failed", "NotFound"): 2, ("failed", "Timeout"): 1})
+    run.engine.progress.examples = {"NotFound": "a.jpg: HTTP 404"}
     standing = observer.look()
-    assert standing.images == PodImages(succeeded=15, failed=6, skipped=1)
+    most = FailedImages(code="NotFound", count=2, example="a.jpg: HTTP 404")
+    assert standing.images == PodImages(succeeded=15, failed=6, skipped=1, most_failed=most)
     assert standing.errors == {"NotFound": 2, "Timeout": 1}
     assert observer.latest is standing
 
