@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from imagejob_runner.constants import HOLDS_FOLDER
+from imagejob_runner.sealed import short_digest
 from imagejob_runner.statistics import percentile
 
 KEPT_HOLDS = 5000
@@ -55,6 +57,11 @@ class Hold:
     def line(self) -> bytes:
         """The record as one JSON line."""
         return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"
+
+
+def holds_name(shard: int, run: str, number: int, data: bytes) -> str:
+    """Name of a file of audit records: shard, run, its number in the run from 1 and the digest of its bytes."""
+    return f"{HOLDS_FOLDER}/{shard:05d}-{run}-{number:04d}-{short_digest(data)}.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from imagejob_api.pipeline import ImagePipelineSpec
-from imagejob_runner.audit import Hold
-from imagejob_runner.constants import HOLDS_FOLDER
+from imagejob_runner.audit import Hold, holds_name
 from imagejob_runner.output import FoundRows, chunk_name, committed_chunks, encode_rows, read_rows
 from imagejob_runner.pipeline.engine import Engine, EngineSettings
 from imagejob_runner.pipeline.flight import ChunkInFlight, Todo
 from imagejob_runner.pipeline.progress import outcome_of_row
 from imagejob_runner.pipeline.turn import Limiter, now
-from imagejob_runner.planning import Plan, read_plan, shard_chunks
+from imagejob_runner.planning import Plan, PlannedModel, read_plan, shard_chunks
 from imagejob_runner.storage import OutputStore, open_output
 
 HOLDS_SECONDS = 5.0
@@ -29,6 +28,7 @@ class ShardRequest:
         output_url: Where the plan is, and where the rows go.
         shards: Numbers of the shards, at least one.
         pipeline: The steps. Fields that change results equal the plan's.
+        models: The models of the plan, by step; another one is refused.
         retry_failed: Do images with a failed row once more.
         run_id: Names this process's audit files; different for each start.
         settings: Bounds of the engine.
@@ -37,6 +37,7 @@ class ShardRequest:
     output_url: str
     shards: tuple[int, ...]
     pipeline: ImagePipelineSpec
+    models: Mapping[str, PlannedModel]
     retry_failed: bool
     run_id: str
     settings: EngineSettings
@@ -62,7 +63,14 @@ class ShardRun:
         self._untaken: list[Hold] = []
         self._audit_files = 0
         self._holds_written = now()
-        self.engine = Engine(request.pipeline, limiter=limiter, output=self._output, commit=self._commit, settings=request.settings)
+        self.engine = Engine(
+            request.pipeline,
+            limiter=limiter,
+            output=self._output,
+            commit=self._commit,
+            settings=request.settings,
+            models=request.models,
+        )
 
     @property
     def already(self) -> Counter[str]:
@@ -141,5 +149,5 @@ class ShardRun:
             return
         self._holds_written = now()
         self._audit_files += 1
-        name = f"{HOLDS_FOLDER}/{self._request.shards[0]:05d}-{self._request.run_id}-{self._audit_files:04d}.jsonl"
-        await self._output.create(name, b"".join(hold.line() for hold in holds))
+        data = b"".join(hold.line() for hold in holds)
+        await self._output.create(holds_name(self._request.shards[0], self._request.run_id, self._audit_files, data), data)

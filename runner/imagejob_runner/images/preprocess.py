@@ -1,18 +1,12 @@
-"""From a picture to the array that a model takes, in a single resampling pass."""
+"""From a picture to the array that a model takes, in a single resampling pass. Whoever changes its pixels raises `recipe.RECIPE`."""
 
-import hashlib
-import json
 import math
-from typing import Final
 
 import numpy as np
 from PIL import Image
 
 from imagejob_api.pipeline import Preprocess
 from imagejob_runner.images.scaling import Box, scale, scaled_size
-
-_RECIPE: Final = 1
-"""Raised when the same settings would give other pixels than before."""
 
 
 def to_array(image: Image.Image, preprocess: Preprocess, background: str = "#ffffff") -> np.ndarray:
@@ -46,12 +40,6 @@ def to_array(image: Image.Image, preprocess: Preprocess, background: str = "#fff
 def shorter_side(preprocess: Preprocess) -> int:
     """Length in pixels of a picture's shorter side from which `to_array` need not enlarge."""
     return math.ceil(preprocess.size / preprocess.crop_fraction) if preprocess.resize == "crop" else preprocess.size
-
-
-def fingerprint(preprocess: Preprocess) -> str:
-    """SHA-256 over everything in `preprocess`: equal fingerprints mean equal input for equal pictures."""
-    canonical = json.dumps({"recipe": _RECIPE, **preprocess.model_dump(mode="json")}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _centre(size: tuple[int, int], fraction: float) -> Box | None:

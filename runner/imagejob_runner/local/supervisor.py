@@ -22,7 +22,7 @@ from imagejob_runner.local.processes import RunnerProcesses
 from imagejob_runner.local.tally import Tally
 from imagejob_runner.output import FoundRows, Summary, committed_chunks, finalize, reopen
 from imagejob_runner.pipeline.engine import EngineSettings
-from imagejob_runner.planning import Plan, plan_job
+from imagejob_runner.planning import Plan, plan_job, planned_models
 from imagejob_runner.shard import ShardRequest
 from imagejob_runner.storage import OutputStore, open_output
 from imagejob_runner.storage.writable import until_writable
@@ -210,6 +210,7 @@ class LocalRun:
             output_url=self._url,
             shards=(shard,),
             pipeline=self._request.pipeline,
+            models=planned_models(self._plan.components),
             retry_failed=self._request.job.spec.failure_policy.retry_failed,
             run_id=f"{self._run_id}-{self._starts[shard]}",
             settings=replace(EngineSettings(), priority=self._request.job.spec.priority),

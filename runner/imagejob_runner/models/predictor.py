@@ -4,8 +4,6 @@ One image must never take its neighbours down: a failing batch is halved until t
 batches smaller for good.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,16 +15,19 @@ import torch
 from imagejob_api.pipeline import Infer
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import DeviceError, ImageError, ModelError, RunnerError
-from imagejob_runner.images.preprocess import fingerprint
+from imagejob_runner.fetch import sha256_of
+from imagejob_runner.images.recipe import fingerprint
 from imagejob_runner.models.device import is_device_error, is_memory_error
 from imagejob_runner.models.labels import load_labels
 from imagejob_runner.models.network import Network
 from imagejob_runner.models.outputs import JsonValue, check_output, describe
+from imagejob_runner.planning.models import PlannedModel, unnamed_digest
 
 logger = logging.getLogger(__name__)
 
 _NO_ROOM: Final = "the model does not fit into the memory that is free; give the pods more, or let fewer share the device"
 _NO_DEVICE: Final = "the GPU cannot be used by this process"
+_OTHER_FILE: Final = "rows of both would stand side by side: put the planned file back, or use another output.url"
 
 Answer = JsonValue | ImageError
 """What `Predictor.predict` says about one image."""
@@ -40,20 +41,22 @@ class Predictor:
     Args:
         infer: The step's settings.
         weights: Local file of `infer.model.weights` or `infer.model.program`; None for an architecture that needs none.
-        digest: SHA-256 that this file must have, besides `infer.model.sha256`; it is computed and compared before anything is loaded.
+        planned: What the output was planned with: digests are computed and compared before anything is loaded. None where there is no plan.
         labels: Local file of `infer.labels`, if that is a URL.
 
     Raises:
-        ModelError: The digest differs, or the model or its labels cannot be loaded, must not be, or do not fit each other.
+        ModelError: A digest differs, or the model or its labels cannot be loaded, must not be, or do not fit each other.
         DeviceError: The device is not there, fails, or has no memory left for the model; on a shared GPU another attempt may find some.
     """
 
-    def __init__(self, infer: Infer, weights: Path | None, digest: str | None, labels: Path | None = None) -> None:
-        self.model_digest = _checked_digest(infer, weights, digest)
+    def __init__(self, infer: Infer, weights: Path | None, planned: PlannedModel | None, labels: Path | None = None) -> None:
+        version = _version(weights)
+        self.model_digest = _checked_digest(infer, weights, planned)
         """SHA-256 of the weights or the program; of the architecture's name and arguments where there is no file."""
         self.preprocess_fingerprint = fingerprint(infer.preprocess)
         """See `images.preprocess.fingerprint`."""
         self._outputs = infer.outputs
+        _check_labels(labels, planned)
         self._labels = load_labels(infer.labels, labels)
         try:
             self._network = Network(infer, weights)
@@ -61,6 +64,8 @@ class Predictor:
             if isinstance(error, RunnerError) or not is_device_error(error):
                 raise
             raise DeviceError(f"{_NO_ROOM if is_memory_error(error) else _NO_DEVICE}: {_first_line(error)}") from error
+        if _version(weights) != version:
+            raise ModelError(f"model: {weights} was changed while it was being loaded; run again when it is left alone")
         self.device = str(self._network.device)
         """Where the model runs: ``cpu`` or ``cuda:0``."""
         self._batch = self._network.best_batch
@@ -132,19 +137,48 @@ def _first_line(error: Exception) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _checked_digest(infer: Infer, path: Path | None, digest: str | None) -> str:
+def _checked_digest(infer: Infer, path: Path | None, planned: PlannedModel | None) -> str:
     model = infer.model
     if path is None:
-        named = json.dumps({"architecture": model.architecture, "arguments": model.arguments}, sort_keys=True)
-        return hashlib.sha256(named.encode()).hexdigest()
+        found = unnamed_digest(model.architecture, model.arguments)
+        _compare(planned, found, f"the architecture {model.architecture}")
+        return found
+    found = _digest_of(path, "model")
+    if model.sha256 not in (None, found):
+        raise ModelError(
+            f"model.sha256: {path.name} has the digest {found}, not {model.sha256}; it is another file than the pipeline means"
+        )
+    _compare(planned, found, f"the model {path.name}")
+    return found
+
+
+def _compare(planned: PlannedModel | None, found: str, what: str) -> None:
+    if planned is not None and found != planned.sha256:
+        raise ModelError(f"{what} has the digest {found}, but the output was planned with {planned.sha256}; {_OTHER_FILE}")
+
+
+def _check_labels(labels: Path | None, planned: PlannedModel | None) -> None:
+    if labels is None or planned is None or planned.labels is None:
+        return
+    if (found := _digest_of(labels, "infer.labels")) != planned.labels:
+        raise ModelError(
+            f"the labels {labels.name} have the digest {found}, but the output was planned with {planned.labels}; {_OTHER_FILE}"
+        )
+
+
+def _digest_of(path: Path, what: str) -> str:
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
+    except OSError as error:
+        raise ModelError(f"{what}: {path} cannot be read: {error}") from error
+
+
+def _version(path: Path | None) -> tuple[int, ...]:
+    """Tells a file from one that was put in its place, or written over."""
+    if path is None:
+        return ()
+    try:
+        found = path.stat()
     except OSError as error:
         raise ModelError(f"model: {path} cannot be read: {error}") from error
-    for expected in (model.sha256, digest):
-        if expected is not None and found != expected:
-            raise ModelError(
-                f"model.sha256: {path.name} has the digest {found}, not {expected}; it is another file than the pipeline means"
-            )
-    return found
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

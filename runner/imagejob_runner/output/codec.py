@@ -1,4 +1,7 @@
-"""The bytes of a part: rows as JSON Lines or as Parquet, with strict reading so that damage is seen and never guessed around."""
+"""The bytes of a part: rows as JSON Lines or as Parquet, with strict reading so that damage is seen and never guessed around.
+
+Whatever is written says itself whether it is whole: each line of JSON carries its digest, and so does each Parquet file.
+"""
 
 import json
 import math
@@ -8,22 +11,26 @@ from typing import Any, Final
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, StorageError
 from imagejob_runner.rows import Row
+from imagejob_runner.sealed import LINE, MAX_DEPTH, strict_json
 
 KEYS: Final = ("id", "url", "status", "outputs", "error", "provenance", "timings")
 STATUSES: Final = ("ok", "failed", "skipped")
-_ERROR_KEYS: Final = {"code", "message", "attempts", "retryable"}
+_ERROR_TYPES: Final = {"code": str, "message": str, "attempts": int, "retryable": bool}
 
 
-def check_json(value: object, where: str) -> None:
-    """Makes sure that a value can stand in a row: JSON's types, finite numbers, text that is Unicode.
+def check_json(value: object, where: str, depth: int = 0) -> None:
+    """Makes sure that a value can stand in a row: JSON's types, finite numbers, text that is Unicode, not too deep.
 
     Args:
         value: The value.
         where: Its path, for the message, such as ``outputs.classify``.
+        depth: Lists and objects around it.
 
     Raises:
         ImageError: InvalidOutput, with the path of the part that cannot.
     """
+    if depth > MAX_DEPTH:
+        raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where[:80]}… is nested more than {MAX_DEPTH} deep")
     match value:
         case None | bool() | int():
             pass
@@ -34,21 +41,21 @@ def check_json(value: object, where: str) -> None:
             if has_half_surrogate(value):
                 raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} holds half of a surrogate pair, which is no Unicode text")
         case dict():
-            _check_object(value, where)
+            _check_object(value, where, depth)
         case list() | tuple():
             for index, item in enumerate(value):
-                check_json(item, f"{where}[{index}]")
+                check_json(item, f"{where}[{index}]", depth + 1)
         case _:
             kind = type(value).__name__
             raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} is a {kind}, which JSON has not; use lists, dicts, texts, numbers")
 
 
-def _check_object(value: dict[Any, Any], where: str) -> None:
+def _check_object(value: dict[Any, Any], where: str, depth: int) -> None:
     for key, item in value.items():
         if not isinstance(key, str):
             raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where} has the key {key!r}; the keys of a JSON object are texts")
         check_json(key, f"a key of {where}")
-        check_json(item, f"{where}.{key}")
+        check_json(item, f"{where}.{key}", depth + 1)
 
 
 def has_half_surrogate(text: str) -> bool:
@@ -91,12 +98,12 @@ def decode_rows(data: bytes, form: str, where: str = "the part") -> list[Row]:
     *lines, rest = data.split(b"\n")
     if rest:
         raise StorageError(f"{where}, line {len(lines) + 1}: the line does not end; the file is torn")
-    return [_decode_row(line, f"{where}, line {number}") for number, line in enumerate(lines, 1)]
+    return [_decode_row(line + b"\n", f"{where}, line {number}") for number, line in enumerate(lines, 1)]
 
 
 def encode_row(row: Row) -> bytes:
-    """One row as a line of JSON."""
-    return dump(row).encode() + b"\n"
+    """One row as a line of JSON, with its digest."""
+    return LINE.close(dump(row).encode())
 
 
 def dump(value: object) -> str:
@@ -111,19 +118,41 @@ def checked_row(row: Any, where: str) -> Row:  # noqa: ANN401  it may be anythin
     Raises:
         StorageError: It has not.
     """
-    if not isinstance(row, dict) or any(key not in row for key in KEYS):
+    if not isinstance(row, dict) or row.keys() != set(KEYS):
         raise StorageError(f"{where}: no row; a row has {', '.join(KEYS)}")
     if not isinstance(row["id"], str) or not isinstance(row["url"], str) or row["status"] not in STATUSES:
         raise StorageError(f"{where}: no row; id and url are texts and status is one of {', '.join(STATUSES)}")
-    error = row["error"]
-    if (row["status"] == "ok") != (error is None) or (error is not None and not (isinstance(error, dict) and error.keys() >= _ERROR_KEYS)):
+    if not all(isinstance(row[name], dict) for name in ("outputs", "provenance", "timings")):
+        raise StorageError(f"{where}: no row; outputs, provenance and timings are objects")
+    if not all(isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds >= 0 for seconds in row["timings"].values()):
+        raise StorageError(f"{where}: no row; timings are seconds, none below 0")
+    if not _fits(row["error"], row["status"]):
         raise StorageError(f"{where}: the row of {row['id']!r} is {row['status']} but its error says otherwise")
     return row
 
 
+def _fits(error: object, status: str) -> bool:
+    if status == "ok":
+        return error is None
+    return (
+        isinstance(error, dict)
+        and error.keys() == _ERROR_TYPES.keys()
+        and all(type(error[name]) is kind for name, kind in _ERROR_TYPES.items())
+        and error["attempts"] >= 1
+        and (status == "failed" or error["code"] == ErrorCode.SKIPPED)
+    )
+
+
 def _decode_row(line: bytes, where: str) -> Row:
     try:
-        row = json.loads(line)
+        row = strict_json(line)
     except ValueError as error:
         raise StorageError(f"{where}: not valid JSON ({error}); the file is damaged") from None
-    return checked_row(row, where)
+    if isinstance(row, dict):
+        row.pop("digest", None)
+    checked = checked_row(row, where)
+    try:
+        LINE.check(line)
+    except ValueError as error:
+        raise StorageError(f"{where}: the row is damaged: {error}") from None
+    return checked

@@ -1,18 +1,30 @@
-"""Checks the audit records: no two holds of one slot overlap, and fences grow.
+"""Checks the audit records: they are as they were written, no two holds of one slot overlap, and fences grow.
 
 Times are of CLOCK_BOOTTIME, which all processes of one boot of one node share; records of different boots are never compared. Fences are
 compared within one run only: they go on also where a Lease is made again, but records of older versions began from nothing then.
 """
 
-import json
+import hashlib
+import re
 from collections import defaultdict
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from imagejob_runner.constants import HOLDS_FOLDER
-from imagejob_runner.exceptions import StorageError
 from imagejob_runner.output.report import VerifyReport
+from imagejob_runner.sealed import DIGITS, strict_json
 from imagejob_runner.storage import OutputStore
 
+_NAME: Final = re.compile(
+    rf"{HOLDS_FOLDER}/(?P<shard>[0-9]{{5,}})-(?P<run>.+)-(?P<number>[0-9]{{4,}})-(?P<digest>[0-9a-f]{{{DIGITS}}})\.jsonl"
+)
+_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("node", "boot", "limit", "id"), (str,)),
+    **dict.fromkeys(("slot", "fence"), (int,)),
+    **dict.fromkeys(("asked", "start", "end", "busy"), (int, float)),
+    "waited": (bool,),
+}
+_DAMAGED: Final = "restore it: what its holds were cannot be proved any more"
 _DEFECT: Final = "please report it with this file as a defect of imagejob"
 _OVERLAP: Final = (
     "a process that stands still for longer than the lease duration (SIGSTOP, a suspended or overloaded machine) is taken for dead, and "
@@ -40,20 +52,38 @@ class _Record(NamedTuple):
 async def check_holds(output: OutputStore, report: VerifyReport) -> None:
     """Reads all audit records and adds what is wrong to a report. Memory grows with the number of holds, not with that of images."""
     slots: dict[_Slot, list[_Record]] = defaultdict(list)
+    files: dict[tuple[str, str], int] = defaultdict(int)
     async for name in output.names(HOLDS_FOLDER):
-        line = 0
-        async for text in output.lines(name):
-            line += 1
-            try:
-                slot, record = _parsed(text, name, line)
-            except StorageError as error:
-                report.add(name, line, str(error), "delete the line: that hold cannot be proved any more")
-                continue
-            slots[slot].append(record)
-            report.holds.records += 1
+        match = _NAME.fullmatch(name)
+        if match is None:
+            report.add(name, None, "no file of audit records has such a name", "remove it: nothing of this job wrote it")
+            continue
+        run = (match["shard"], match["run"])
+        if int(match["number"]) != files[run] + 1:
+            report.add(name, None, f"file {files[run] + 1} of run {match['run']} should stand before it", _DAMAGED)
+        files[run] = int(match["number"])
+        if await _read(output, name, match["run"], slots, report) != match["digest"]:
+            report.add(name, None, "its bytes are not those that its name has the digest of", _DAMAGED)
     report.holds.slots = len(slots)
     for slot, records in slots.items():
         _check_slot(slot, sorted(records), report)
+
+
+async def _read(output: OutputStore, name: str, run: str, slots: dict[_Slot, list[_Record]], report: VerifyReport) -> str:
+    """Takes in the records of a file; returns the digest of its bytes."""
+    digest = hashlib.sha256()
+    number = 0
+    async for line in output.lines(name):
+        number += 1
+        digest.update(line)
+        try:
+            slot, record = _parsed(line, run, name, number)
+        except ValueError as error:
+            report.add(name, number, f"no audit record ({error})", _DAMAGED)
+            continue
+        slots[slot].append(record)
+        report.holds.records += 1
+    return digest.hexdigest()[:DIGITS]
 
 
 def _check_slot(slot: _Slot, records: list[_Record], report: VerifyReport) -> None:
@@ -82,19 +112,17 @@ def _check_slot(slot: _Slot, records: list[_Record], report: VerifyReport) -> No
         fences[record.run] = record.fence
 
 
-def _parsed(text: bytes, file: str, line: int) -> tuple[_Slot, _Record]:
-    try:
-        fields: dict[str, Any] = json.loads(text)
-        slot = _Slot(str(fields["node"]), str(fields["boot"]), str(fields["limit"]), int(fields["slot"]))
-        record = _Record(float(fields["start"]), float(fields["end"]), int(fields["fence"]), str(fields["id"]), _run_of(file), file, line)
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"no audit record ({error})") from None
-    if record.end < record.start:
-        raise StorageError(f"the hold ends at {record.end}, before it starts at {record.start}")
-    return slot, record
-
-
-def _run_of(file: str) -> str:
-    """The run in ``SSSSS-<run>-NNNN.jsonl``; the whole name for any other."""
-    parts = file.rpartition("/")[2].split("-")
-    return "-".join(parts[1:-1]) if len(parts) > 2 else file  # noqa: PLR2004  shard, run, number
+def _parsed(line: bytes, run: str, file: str, number: int) -> tuple[_Slot, _Record]:
+    fields = strict_json(line)
+    if not isinstance(fields, dict) or fields.keys() != _FIELDS.keys():
+        raise ValueError(f"it has {', '.join(_FIELDS)}")
+    wrong = next((name for name, kinds in _FIELDS.items() if type(fields[name]) not in kinds), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong} is {str(fields[wrong])[:80]!r}")
+    asked, start, end, busy = fields["asked"], fields["start"], fields["end"], fields["busy"]
+    if end < start:
+        raise ValueError(f"the hold ends at {end}, before it starts at {start}")
+    if start < asked or busy < 0 or fields["slot"] < 0 or fields["fence"] < 0:
+        raise ValueError(f"asked at {asked}, busy for {busy}, slot {fields['slot']}, fence {fields['fence']}: that cannot be")
+    slot = _Slot(fields["node"], fields["boot"], fields["limit"], fields["slot"])
+    return slot, _Record(start, end, fields["fence"], fields["id"], run, file, number)

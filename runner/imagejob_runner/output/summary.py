@@ -1,6 +1,5 @@
 """What became of a job, and the file that says so."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from imagejob_api.imagejob import FailurePolicy
 from imagejob_runner.constants import SUMMARY_FILE
 from imagejob_runner.exceptions import StorageError
+from imagejob_runner.sealed import FILE, sealed_file, strict_json
 from imagejob_runner.storage import OutputStore
 
 # A rate times a count is not exact in binary: 0.29 * 100 is 28.999999999999996.
@@ -59,7 +59,7 @@ class Summary:
             "errorCodes": dict(self.error_codes),
             "facts": dict(self.facts),
         }
-        return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        return sealed_file(record)
 
     def says_the_same(self, other: "Summary") -> bool:
         """Whether both count the same; what the callers added does not matter."""
@@ -88,18 +88,28 @@ async def read_summary(output: OutputStore) -> Summary | None:
     if data is None:
         return None
     try:
-        record = json.loads(data)
-        images = record["images"]
-        return Summary(
-            name=record["name"],
-            fingerprint=record["fingerprint"],
-            total=images["total"],
-            succeeded=images["succeeded"],
-            failed=images["failed"],
-            skipped=images["skipped"],
-            error_codes=record["errorCodes"],
-            within_policy=record["phase"] == "Succeeded",
-            facts=record["facts"],
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        record = strict_json(data)
+        FILE.check(data)
+        return _parsed(record)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{SUMMARY_FILE} is damaged ({error}); delete it and run again") from None
+
+
+def _parsed(record: dict[str, Any]) -> Summary:
+    images, codes = record["images"], record["errorCodes"]
+    numbers = [images["total"], images["succeeded"], images["failed"], images["skipped"], *codes.values()]
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError("a count is no whole number")
+    if record["phase"] not in ("Succeeded", "Failed"):
+        raise ValueError(f"the phase is {record['phase']!r}")
+    return Summary(
+        name=record["name"],
+        fingerprint=record["fingerprint"],
+        total=images["total"],
+        succeeded=images["succeeded"],
+        failed=images["failed"],
+        skipped=images["skipped"],
+        error_codes=dict(codes),
+        within_policy=record["phase"] == "Succeeded",
+        facts=dict(record["facts"]),
+    )

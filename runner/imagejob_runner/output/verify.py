@@ -1,30 +1,31 @@
-"""Proves from an output alone that every input has exactly one row and that no slot was held twice at once.
+"""Proves from an output alone that every input has exactly one row, that all of it is as it was written, and that no slot was held twice.
 
-Nothing that the run said about itself is believed: the manifest says what there must be, the parts say what there is. One chunk at a time
-is in memory, so an output of any size can be checked.
+Nothing that the run said about itself is believed: the plan says what there must be, its digests that the manifest is the planned one, the
+manifest which inputs there are, the parts what became of them. A few chunks at a time are in memory, so an output of any size can be
+checked.
 """
 
 import contextlib
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+import hashlib
 from typing import Final
 
-from imagejob_runner.constants import ERRORS_FILE, RESULTS_FOLDER, SUCCESS_FILE, SUMMARY_FILE
+from imagejob_runner.constants import RESULTS_FOLDER
 from imagejob_runner.exceptions import StorageError
+from imagejob_runner.output.claims import Claims, DerivedImage
 from imagejob_runner.output.codec import decode_rows
+from imagejob_runner.output.end import Ended, check_end
 from imagejob_runner.output.holds import check_holds
 from imagejob_runner.output.parts import chunk_name, chunk_of
 from imagejob_runner.output.report import VerifyReport
-from imagejob_runner.output.summary import read_summary
-from imagejob_runner.planning import Chunk, Plan, read_plan, shard_chunks
+from imagejob_runner.output.window import ordered
+from imagejob_runner.planning import Chunk, ManifestDigest, Plan, SourceDigest, fingerprint_of, manifest_name, read_plan, shard_chunks
 from imagejob_runner.rows import Row
-from imagejob_runner.sources import Entry
 from imagejob_runner.storage import OutputStore
 
 _RESUME: Final = "run the same job again to go on"
 _REDO: Final = "delete the file and run the same job again"
 _FOREIGN: Final = "remove it: nothing of this job wrote it"
-_SHOWN: Final = 80
+_ELSEWHERE: Final = "it must be whole: use another output"
 
 
 async def verify(output: OutputStore) -> VerifyReport:
@@ -37,100 +38,124 @@ async def verify(output: OutputStore) -> VerifyReport:
         What was found; `VerifyReport.ok` is the verdict.
 
     Raises:
-        StorageError: There is no plan, or something cannot be read at all.
+        StorageError: There is no plan, or it is damaged, or something cannot be read at all.
     """
     plan = await read_plan(output)
-    report = VerifyReport(output.url, total=plan.total)
-    present = await _parts(output, plan, report)
-    for shard in range(plan.shards):
-        await _check_shard(output, plan, shard, present, report)
-    await _check_files(output, report)
-    await check_holds(output, report)
-    return report
+    proof = _Proof(output, plan)
+    await proof.run()
+    return proof.report
 
 
-async def _parts(output: OutputStore, plan: Plan, report: VerifyReport) -> set[int]:
-    present: set[int] = set()
-    async for name in output.names(RESULTS_FOLDER):
-        chunk = chunk_of(plan, name)
-        if chunk is None:
-            report.add(name, None, "no chunk of the plan has this part", _FOREIGN)
-        else:
-            present.add(chunk)
-    return present
+class _Proof:
+    """One check of one output."""
 
+    def __init__(self, output: OutputStore, plan: Plan) -> None:
+        self.report = VerifyReport(output.url, total=plan.total)
+        self._output, self._plan = output, plan
+        self._claims: Claims
+        self._source, self._manifest = SourceDigest(), ManifestDigest()
+        self._ended = Ended()
+        self._present: set[int] = set()
 
-async def _check_shard(output: OutputStore, plan: Plan, shard: int, present: set[int], report: VerifyReport) -> None:
-    chunks: AsyncIterator[Chunk] = shard_chunks(output, plan, shard)
-    try:
-        async for chunk in chunks:
-            name = chunk_name(plan, shard, chunk.index)
-            if chunk.index not in present:
-                report.add(name, None, f"missing: {len(chunk.entries)} inputs have no row", _RESUME)
-                continue
-            data = await output.read(name)
+    async def run(self) -> None:
+        plan = self._plan
+        try:
+            self._check_plan()
+            self._claims = Claims(plan)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageError(f"the plan in {self._output.url} cannot be ({error}); restore it, or use another output") from error
+        await self._list_parts()
+        await self._list_manifest()
+        for shard in range(plan.shards):
             try:
-                rows = decode_rows(data or b"", plan.format, name)
+                await self._check_shard(shard)
             except StorageError as error:
-                report.add(name, None, str(error).removeprefix(f"{name}, "), _REDO)
-                continue
-            _check_rows(name, chunk.entries, rows, report)
-    except StorageError as error:
-        report.add(f"{plan.manifest}/{shard:05d}.jsonl", None, str(error), "the manifest must be whole: use another output")
+                self.report.add(manifest_name(plan.manifest, shard), None, str(error), _ELSEWHERE)
+        self._check_manifest()
+        await check_end(self._output, plan, self._ended, self.report)
+        await check_holds(self._output, self.report)
 
+    def _check_plan(self) -> None:
+        plan = self._plan
+        if plan.fingerprint != fingerprint_of(plan.components):
+            raise ValueError("its fingerprint is not that of its components")
+        if plan.shards > plan.chunks or plan.components["source"]["count"] != plan.total:
+            raise ValueError("its numbers contradict each other")
 
-def _check_rows(name: str, entries: Sequence[Entry], rows: Sequence[Row], report: VerifyReport) -> None:
-    urls = {entry.id: entry.url for entry in entries}
-    seen: Counter[str] = Counter()
-    for line, row in enumerate(rows, 1):
-        identity = row["id"]
-        seen[identity] += 1
-        if identity not in urls:
-            report.add(name, line, f"a row of {_shown(identity)}, which is no input of this chunk", _REDO)
-        elif seen[identity] > 1:
-            report.add(name, line, f"{_shown(identity)} has a second row", _REDO)
-        elif row["url"] != urls[identity]:
-            report.add(name, line, f"the row of {_shown(identity)} has another URL than the input", _REDO)
-        match row["status"]:
-            case "ok":
-                report.succeeded += 1
-            case "failed":
-                report.failed += 1
-            case _:
-                report.skipped += 1
-    for identity in urls.keys() - seen.keys():
-        report.add(name, None, f"{_shown(identity)} has no row", _REDO)
+    async def _list_parts(self) -> None:
+        async for name in self._output.names(RESULTS_FOLDER):
+            chunk = chunk_of(self._plan, name)
+            if chunk is None:
+                self.report.add(name, None, "no chunk of the plan has this part", _FOREIGN)
+            else:
+                self._present.add(chunk)
 
+    async def _list_manifest(self) -> None:
+        known = {manifest_name(self._plan.manifest, shard) for shard in range(self._plan.shards)}
+        async for name in self._output.names(self._plan.manifest):
+            if name not in known:
+                self.report.add(name, None, "no shard of the plan has this manifest", _FOREIGN)
 
-async def _check_files(output: OutputStore, report: VerifyReport) -> None:
-    """The files for people must say what the parts say, and the mark of success must be earned."""
-    whole = report.ok
-    marked = await output.read(SUCCESS_FILE) is not None
-    if marked and not whole:
-        report.add(SUCCESS_FILE, None, "the output is marked as a success, but not all rows are right", _RESUME)
-    try:
-        summary = await read_summary(output)
-    except StorageError as error:
-        report.add(SUMMARY_FILE, None, str(error), _REDO)
-        return
-    if summary is None:
-        if marked or whole:
-            report.add(SUMMARY_FILE, None, "missing, although the rows are whole", _RESUME)
-        return
-    counts = {"total": summary.total, "succeeded": summary.succeeded, "failed": summary.failed, "skipped": summary.skipped}
-    if counts != report.counts:
-        report.add(SUMMARY_FILE, None, f"says {counts}, but the parts say {report.counts}", _RESUME)
-    if whole and summary.success and not marked:
-        report.add(SUCCESS_FILE, None, f"missing, although {SUMMARY_FILE} says that the job succeeded", _RESUME)
-    if marked and not summary.within_policy:
-        report.add(SUCCESS_FILE, None, f"the output is marked as a success, but {SUMMARY_FILE} says it failed", _RESUME)
-    listed = 0
-    with contextlib.suppress(StorageError):
-        async for _ in output.lines(ERRORS_FILE):
-            listed += 1
-    if listed != report.failed:
-        report.add(ERRORS_FILE, None, f"lists {listed} failed rows, but the parts have {report.failed}", _RESUME)
+    async def _check_shard(self, shard: int) -> None:
+        chunks = shard_chunks(self._output, self._plan, shard)
+        async with contextlib.aclosing(ordered(chunks, self._read)) as parts:
+            async for chunk, data in parts:
+                await self._check_chunk(chunk, data)
 
+    async def _read(self, chunk: Chunk) -> tuple[Chunk, bytes | None]:
+        if chunk.index not in self._present:
+            return chunk, None
+        return chunk, await self._output.read(chunk_name(self._plan, chunk.shard, chunk.index))
 
-def _shown(identity: str) -> str:
-    return repr(identity if len(identity) <= _SHOWN else f"{identity[:_SHOWN]}…")
+    async def _check_chunk(self, chunk: Chunk, data: bytes | None) -> None:
+        report, name = self.report, chunk_name(self._plan, chunk.shard, chunk.index)
+        self._manifest.add(chunk.index, chunk.digest)
+        for entry in chunk.entries:
+            self._source.add(entry)
+        if data is None:
+            report.add(name, None, f"missing: {len(chunk.entries)} inputs have no row", _RESUME)
+            return
+        try:
+            rows = decode_rows(data, self._plan.format, name)
+        except StorageError as error:
+            report.add(name, None, str(error).removeprefix(f"{name}, "), _REDO)
+            return
+        images = self._claims.check(chunk.entries, rows, lambda line, message: report.add(name, line, message, _REDO))
+        await self._check_images(name, images)
+        self._count(chunk.index, rows)
+
+    def _count(self, chunk: int, rows: list[Row]) -> None:
+        for row in rows:
+            match row["status"]:
+                case "ok":
+                    self.report.succeeded += 1
+                case "failed":
+                    self.report.failed += 1
+                case _:
+                    self.report.skipped += 1
+        self._ended.add(chunk, rows)
+
+    async def _check_images(self, part: str, images: list[DerivedImage]) -> None:
+        async def problem(image: DerivedImage) -> tuple[DerivedImage, str | None]:
+            data = await self._output.read(image.name)
+            if data is None:
+                return image, "is not there"
+            if len(data) != image.size or hashlib.sha256(data).hexdigest() != image.sha256:
+                return image, f"has {len(data)} bytes, which are not those that were written ({image.size})"
+            return image, None
+
+        async with contextlib.aclosing(ordered(images, problem)) as found:
+            async for image, wrong in found:
+                if wrong is not None:
+                    self.report.add(
+                        image.name, None, f"{wrong}: row {image.row} of {part} names it", f"delete {part} and run the same job again"
+                    )
+
+    def _check_manifest(self) -> None:
+        plan, source = self._plan, self._source.component()
+        if source != plan.components["source"]:
+            self.report.add(
+                plan.manifest, None, f"has other inputs than were planned ({source['count']} of {plan.total} are there)", _ELSEWHERE
+            )
+        elif not plan.manifest.rpartition("/")[2].startswith(f"{self._manifest.name()}-"):
+            self.report.add(plan.manifest, None, "has the planned inputs, but not as they were written", _ELSEWHERE)

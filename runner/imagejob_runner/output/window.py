@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
 _AHEAD: Final = 8
@@ -11,11 +11,11 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-async def ordered(keys: Iterable[_Key], work: Callable[[_Key], Awaitable[_Value]]) -> AsyncGenerator[_Value, None]:
+async def ordered(keys: Iterable[_Key] | AsyncIterable[_Key], work: Callable[[_Key], Awaitable[_Value]]) -> AsyncGenerator[_Value, None]:
     """The results of `work` for each key, in the order of the keys, with up to eight calls under way."""
     waiting: deque[asyncio.Future[_Value]] = deque()
     try:
-        for key in keys:
+        async for key in _each(keys):
             waiting.append(asyncio.ensure_future(work(key)))
             if len(waiting) >= _AHEAD:
                 yield await waiting.popleft()
@@ -25,3 +25,12 @@ async def ordered(keys: Iterable[_Key], work: Callable[[_Key], Awaitable[_Value]
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _each(keys: Iterable[_Key] | AsyncIterable[_Key]) -> AsyncIterator[_Key]:
+    if isinstance(keys, AsyncIterable):
+        async for key in keys:
+            yield key
+        return
+    for key in keys:
+        yield key

@@ -3,7 +3,7 @@
 Each kind of step is imported here and only when a pipeline has it: a pipeline of plain functions starts without torch and Pillow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +13,7 @@ from imagejob_runner.functions import find_callable
 from imagejob_runner.pipeline.works.base import Memory, PlainWork
 
 if TYPE_CHECKING:
+    from imagejob_runner.planning import PlannedModel
     from imagejob_runner.storage import OutputStore
 
 DEFAULT_CONCURRENCY: Final = {"download": 16, "save": 8, "call": 4}
@@ -52,7 +53,14 @@ class Assembly:
     window: int
 
 
-def assemble(pipeline: ImagePipelineSpec, cpus: int, memory: Memory, threads: ThreadPoolExecutor, output: "OutputStore") -> Assembly:
+def assemble(
+    pipeline: ImagePipelineSpec,
+    cpus: int,
+    memory: Memory,
+    threads: ThreadPoolExecutor,
+    output: "OutputStore",
+    models: "Mapping[str, PlannedModel]",
+) -> Assembly:
     """Makes the stages of a pipeline.
 
     Args:
@@ -61,6 +69,7 @@ def assemble(pipeline: ImagePipelineSpec, cpus: int, memory: Memory, threads: Th
         memory: Budgets of the images in flight.
         threads: Where pixels are worked on.
         output: Where derived images go.
+        models: What the output was planned with, by step.
 
     Raises:
         InvalidJobError: A `call` names a function that there is not, or that cannot be imported.
@@ -71,8 +80,8 @@ def assemble(pipeline: ImagePipelineSpec, cpus: int, memory: Memory, threads: Th
         if step.infer is not None and (place == 0 or steps[place - 1].kind != "transform"):
             # Decoding gets a stage of its own, so that it never happens under the model's slot.
             prepare = Step(name=step.name, transform=Transform(), timeout=step.timeout).model_copy(update={"name": f"{step.name}.decode"})
-            parts.append(_part(prepare, [prepare, *steps[place:]], cpus, memory, threads, output))
-        parts.append(_part(step, steps[place:], cpus, memory, threads, output))
+            parts.append(_part(prepare, [prepare, *steps[place:]], cpus, memory, threads, output, models))
+        parts.append(_part(step, steps[place:], cpus, memory, threads, output, models))
     gated = next((place for place, part in enumerate(parts) if part.step.limits or part.batch), 0)
     before = sum(part.concurrency for part in parts[:gated])
     return Assembly(tuple(parts), gated, window=2 * max(parts[gated].at_once, before))
@@ -104,7 +113,15 @@ def check_code(pipeline: ImagePipelineSpec) -> None:
             find_factory(step.infer.model.architecture)
 
 
-def _part(step: Step, rest: Sequence[Step], cpus: int, memory: Memory, threads: ThreadPoolExecutor, output: "OutputStore") -> Part:
+def _part(
+    step: Step,
+    rest: Sequence[Step],
+    cpus: int,
+    memory: Memory,
+    threads: ThreadPoolExecutor,
+    output: "OutputStore",
+    models: "Mapping[str, PlannedModel]",
+) -> Part:
     concurrency = _concurrency(step, cpus)
     work: Any = PlainWork()
     if step.download is not None:
@@ -127,7 +144,7 @@ def _part(step: Step, rest: Sequence[Step], cpus: int, memory: Memory, threads: 
     elif step.infer is not None:
         from imagejob_runner.pipeline.works.inference import InferenceWork
 
-        work = InferenceWork(step.name, step.infer, concurrency=concurrency)
+        work = InferenceWork(step.name, step.infer, models.get(step.name), concurrency=concurrency)
         return Part(step, work, concurrency, batch=True, at_once=concurrency * step.infer.batch_size)
     elif step.call is not None:
         from imagejob_runner.pipeline.works.call import CallWork

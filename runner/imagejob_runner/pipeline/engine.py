@@ -7,7 +7,7 @@ Everything before the gate is preparation and runs ahead into the next chunk; ev
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from imagejob_runner.pipeline.progress import Progress, outcome_of
 from imagejob_runner.pipeline.stages import BatchStage, ImageStage, Stage
 from imagejob_runner.pipeline.turn import Limiter, Turn, now
 from imagejob_runner.pipeline.works.base import Memory
+from imagejob_runner.planning import PlannedModel
 from imagejob_runner.process import cpu_count
 
 
@@ -58,6 +59,7 @@ class Engine:
         output: Where derived images go.
         commit: Writes a whole chunk's rows.
         settings: Bounds.
+        models: What the output was planned with, by step; another model is refused.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Engine:
         output: Any,  # noqa: ANN401  OutputStore
         commit: Callable[[ChunkInFlight], Awaitable[None]],
         settings: EngineSettings,
+        models: Mapping[str, PlannedModel],
     ) -> None:
         self.progress = Progress()
         self.holds: list[Hold] = []
@@ -82,7 +85,7 @@ class Engine:
         self._preparing: list[asyncio.Task[None]] = []
         self._patience = Patience()
         self._stopping = False
-        self._assembly = assemble(pipeline, cpus, self._memory, self._threads, output)
+        self._assembly = assemble(pipeline, cpus, self._memory, self._threads, output, models)
 
     def _turn_of(self, step: Step) -> Callable[[], Turn] | None:
         limits: list[StepLimit] = list(step.limits)

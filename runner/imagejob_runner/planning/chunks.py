@@ -1,11 +1,13 @@
 """The manifest in an output: one file for each shard, one line for each input, read chunk by chunk."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.planning.plan import Plan
+from imagejob_runner.sealed import strict_json
 from imagejob_runner.sources import Entry
 from imagejob_runner.storage import OutputStore
 
@@ -20,6 +22,8 @@ class Chunk:
     """Number of the chunk in the whole job."""
     entries: list[Entry]
     """The inputs, in the order of the source."""
+    digest: bytes
+    """SHA-256 of its lines in the manifest."""
 
 
 def manifest_name(folder: str, shard: int) -> str:
@@ -53,18 +57,20 @@ async def shard_chunks(output: OutputStore, plan: Plan, shard: int) -> AsyncIter
     numbers = iter(expected)
     current = next(numbers)
     entries: list[Entry] = []
+    digest = hashlib.sha256()
     line_number = 0
     async for line in output.lines(name):
         line_number += 1
         chunk, entry = _decode_line(line, f"{where}, line {line_number}")
         if chunk != current:
-            yield _whole(plan, Chunk(shard, current, entries), where)
-            entries = []
+            yield _whole(plan, Chunk(shard, current, entries, digest.digest()), where)
+            entries, digest = [], hashlib.sha256()
             current = next(numbers, -1)
             if chunk != current:
                 raise StorageError(f"{where}, line {line_number}: chunk {chunk} stands where {current} belongs; the manifest is damaged")
         entries.append(entry)
-    yield _whole(plan, Chunk(shard, current, entries), where)
+        digest.update(line)
+    yield _whole(plan, Chunk(shard, current, entries, digest.digest()), where)
     if next(numbers, None) is not None:
         raise StorageError(f"{where}: the file ends after chunk {current}, before chunk {expected[-1]}; the manifest is damaged")
 
@@ -78,7 +84,10 @@ def _whole(plan: Plan, chunk: Chunk, where: str) -> Chunk:
 
 def _decode_line(line: bytes, where: str) -> tuple[int, Entry]:
     try:
-        record = json.loads(line)
-        return int(record["chunk"]), Entry(str(record["id"]), str(record["url"]))
+        record = strict_json(line)
+        chunk, entry = record["chunk"], Entry(record["id"], record["url"])
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{where}: no line of a manifest ({error}); the file is damaged: use another output") from error
+    if type(chunk) is not int or not isinstance(entry.id, str) or not isinstance(entry.url, str):
+        raise StorageError(f"{where}: no line of a manifest: chunk is a whole number, id and url are texts; use another output")
+    return chunk, entry

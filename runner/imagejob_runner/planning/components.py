@@ -11,6 +11,7 @@ from typing import Any
 from imagejob_api.pipeline import ImagePipelineSpec, Infer, Model, Step
 from imagejob_runner.exceptions import InvalidJobError, ModelError, RunnerError
 from imagejob_runner.fetch import model_file, sha256_of
+from imagejob_runner.images.recipe import RECIPE
 from imagejob_runner.models.labels import IMAGENET
 
 
@@ -42,6 +43,7 @@ async def _infer(step: str, infer: Infer) -> dict[str, Any]:
     found: dict[str, Any] = infer.model_dump(mode="json", by_alias=True, exclude_none=True)
     for field in ("batchSize", "device", "threads"):
         found.pop(field, None)
+    found["preprocess"]["recipe"] = RECIPE
     found["model"] = await _model(step, infer.model)
     if isinstance(infer.labels, str) and infer.labels != IMAGENET:
         found["labels"] = {"sha256": await _digest(infer.labels, f"steps.{step}.infer.labels")}

@@ -1,6 +1,7 @@
-"""A digest of a job's inputs that does not depend on their order.
+"""Digests of a job's inputs: one that does not depend on their order, and one of the manifest, which does.
 
-A listing may come in another order the next time, and a manifest may be sorted; it is the same job all the same.
+A listing may come in another order the next time, and a manifest may be sorted; it is the same job all the same. The manifest that was
+written once says which input stands where, so that every byte of it counts.
 """
 
 import hashlib
@@ -26,6 +27,21 @@ class SourceDigest:
     def component(self) -> dict[str, Any]:
         """What stands in the fingerprint."""
         return {"count": self.count, "digest": f"{self._sum:064x}"}
+
+
+class ManifestDigest:
+    """The sum of digests of the chunks' lines, each with its chunk's number: made in any order, and yet each line has its place."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def add(self, chunk: int, lines: bytes) -> None:
+        """Takes in a chunk and the SHA-256 digest of its lines."""
+        self._sum = (self._sum + int.from_bytes(hashlib.sha256(chunk.to_bytes(8, "big") + lines).digest(), "big")) % _MODULUS
+
+    def name(self) -> str:
+        """The digest's first 16 hexadecimal digits, which stand in the name of the manifest's folder."""
+        return f"{self._sum:064x}"[:16]
 
 
 def entry_digest(entry: Entry) -> bytes:

@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.constants import PLAN_FILE
 from imagejob_runner.exceptions import StorageError
+from imagejob_runner.sealed import FILE, sealed_file, strict_json
 from imagejob_runner.storage import OutputStore
 
-PLAN_VERSION: Final = 1
+PLAN_VERSION: Final = 2
 
 
 class Plan(BaseModel):
@@ -25,16 +26,16 @@ class Plan(BaseModel):
     """Name of the job that was planned."""
     owner: str = ""
     """Uid of the ImageJob whose pod planned it; empty if that was done on one machine."""
-    total: int
+    total: int = Field(ge=1)
     """Inputs."""
-    chunk_size: int
+    chunk_size: int = Field(ge=1)
     """Inputs in a chunk; the last one may have fewer."""
-    shards: int
+    shards: int = Field(ge=1)
     """Shards. Chunk c belongs to shard c modulo `shards`."""
-    format: str
+    format: Literal["jsonl", "parquet"]
     """Format of the parts: jsonl or parquet."""
     manifest: str
-    """Folder of the manifest, below the output."""
+    """Folder of the manifest, below the output; its name holds the digest of the manifest (`ManifestDigest`)."""
     fingerprint: str
     """Digest of `components`: two jobs with the same one write the same rows."""
     components: dict[str, Any]
@@ -69,9 +70,10 @@ async def find_plan(output: OutputStore) -> Plan | None:
         return None
     where = f"{output.url.rstrip('/')}/{PLAN_FILE}"
     try:
-        version = json.loads(data)["version"]
+        version = strict_json(data)["version"]
         if version != PLAN_VERSION:
             raise StorageError(f"{where} has version {version}; this imagejob understands {PLAN_VERSION}: use the one that wrote it")
+        FILE.check(data)
         return Plan.model_validate_json(data)
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise StorageError(f"{where} is damaged ({error}); restore it, or use another output") from error
@@ -90,9 +92,9 @@ async def read_plan(output: OutputStore) -> Plan:
 
 
 def encode_plan(plan: Plan) -> bytes:
-    """The bytes of the plan's file: no secrets, stable order."""
+    """The bytes of the plan's file: no secrets, stable order, a digest at its end."""
     data = plan.model_dump(mode="json", exclude={"pipeline"})
     pipeline = plan.pipeline.model_dump(mode="json", by_alias=True, exclude_none=True)
     for step in pipeline["steps"]:
         step.get("download", {}).pop("headers", None)
-    return json.dumps({**data, "pipeline": pipeline}, indent=2, ensure_ascii=False).encode() + b"\n"
+    return sealed_file({**data, "pipeline": pipeline})

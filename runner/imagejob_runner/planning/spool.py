@@ -17,7 +17,7 @@ import numpy as np
 
 from imagejob_runner.exceptions import DuplicateIdError
 from imagejob_runner.planning.chunks import encode_line
-from imagejob_runner.planning.digest import SourceDigest
+from imagejob_runner.planning.digest import ManifestDigest, SourceDigest
 from imagejob_runner.sources import Entry
 
 _COPY_BYTES: Final = 1 << 20
@@ -37,7 +37,7 @@ class Spool:
         self._folder = tempfile.TemporaryDirectory(prefix="imagejob-plan-")
         self._path = Path(self._folder.name, "inputs")
         self._chunk_ends = array("Q")
-        self._order = hashlib.sha256()
+        self._manifest = ManifestDigest()
 
     def __enter__(self) -> Self:
         return self
@@ -52,8 +52,8 @@ class Spool:
 
     @property
     def content_id(self) -> str:
-        """Digest of all lines in their order, as 16 hexadecimal digits: names the manifest's folder."""
-        return self._order.hexdigest()[:16]
+        """Digest of all lines in their chunks, as 16 hexadecimal digits: names the manifest's folder."""
+        return self._manifest.name()
 
     async def fill(self, entries: AsyncIterator[Entry]) -> None:
         """Takes all inputs in.
@@ -63,17 +63,19 @@ class Spool:
         """
         ids = array("Q")
         size = 0
+        lines = hashlib.sha256()
         with self._path.open("wb") as file:
             async for entry in entries:
                 line = encode_line(self.total // self.chunk_size, entry)
                 if self.total % self.chunk_size == 0 and self.total:
-                    self._chunk_ends.append(size)
+                    self._end_chunk(size, lines)
+                    lines = hashlib.sha256()
                 file.write(line)
-                self._order.update(line)
+                lines.update(line)
                 size += len(line)
                 ids.append(_short_digest(entry.id))
                 self.digest.add(entry)
-            self._chunk_ends.append(size)
+            self._end_chunk(size, lines)
         self._refuse_duplicates(ids)
 
     def shard_file(self, shard: int, shards: int) -> Path:
@@ -89,6 +91,10 @@ class Spool:
                     target.write(block)
                     left -= len(block)
         return path
+
+    def _end_chunk(self, size: int, lines: "hashlib._Hash") -> None:
+        self._manifest.add(len(self._chunk_ends), lines.digest())
+        self._chunk_ends.append(size)
 
     def _refuse_duplicates(self, ids: "array[int]") -> None:
         digests = np.frombuffer(ids, dtype=np.uint64)

@@ -12,7 +12,7 @@ from imagejob_api.pod import METRICS_PORT
 from imagejob_runner.output import FoundRows, committed_chunks, reopen
 from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.pipeline.turn import now
-from imagejob_runner.planning import Plan
+from imagejob_runner.planning import Plan, planned_models
 from imagejob_runner.pod.context import Context
 from imagejob_runner.pod.environment import PodEnvironment
 from imagejob_runner.pod.exits import StoppedError
@@ -147,6 +147,7 @@ class _ShardWork:
             output_url=job.spec.output.url,
             shards=self._shards,
             pipeline=job.pipeline,
+            models=planned_models(self._plan.components),
             retry_failed=self._retry,
             run_id=uuid.uuid4().hex[:12],
             settings=EngineSettings(priority=job.spec.priority, node=node),

@@ -1,6 +1,6 @@
 """The interface of an output, and the rule that keeps every name inside it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
@@ -44,8 +44,8 @@ class OutputStore(Protocol):
     async def read(self, name: str) -> bytes | None:
         """All bytes of a name; None when it does not exist."""
 
-    def lines(self, name: str) -> AsyncIterator[bytes]:
-        """The lines of a name, streamed, without their newline. A name that does not exist is a `StorageError`."""
+    def lines(self, name: str) -> AsyncGenerator[bytes, None]:
+        """The lines of a name, streamed, each with its newline, if it ends. A name that does not exist is a `StorageError`."""
 
     def names(self, folder: str = "") -> AsyncIterator[str]:
         """All names below a folder, sorted; none when there is no such folder."""

@@ -9,7 +9,7 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -87,13 +87,13 @@ class LocalOutput:
 
         return await self._in_thread("read", name, read)
 
-    async def lines(self, name: str) -> AsyncIterator[bytes]:
+    async def lines(self, name: str) -> AsyncGenerator[bytes, None]:
         """See `OutputStore.lines`."""
         file = await self._in_thread("read", name, lambda: self._path(name).open("rb"))
         with file:
             while batch := await self._in_thread("read", name, lambda: file.readlines(_COPY_BYTES)):
                 for line in batch:
-                    yield line.removesuffix(b"\n")
+                    yield line
 
     async def names(self, folder: str = "") -> AsyncIterator[str]:
         """See `OutputStore.names`."""

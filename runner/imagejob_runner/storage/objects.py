@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -97,7 +97,7 @@ class ObjectOutput:
         except (BaseError, OSError, ValueError) as error:
             self._fail("read", name, error)
 
-    async def lines(self, name: str) -> AsyncIterator[bytes]:
+    async def lines(self, name: str) -> AsyncGenerator[bytes, None]:
         """See `OutputStore.lines`."""
         rest = b""
         try:
@@ -105,7 +105,7 @@ class ObjectOutput:
             async for block in result.stream(min_chunk_size=_STREAM_BYTES):
                 *whole, rest = (rest + bytes(block)).split(b"\n")
                 for line in whole:
-                    yield line
+                    yield line + b"\n"
         except (BaseError, OSError, ValueError) as error:
             self._fail("read", name, error)
         if rest:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagejob_api.imagejob import ImageJobSpec
+from imagejob_runner.audit import holds_name
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
 from imagejob_runner.output import chunk_name, encode_rows, finalize
@@ -161,11 +162,12 @@ def test_verify_as_json(imagejob: Imagejob, half: Path) -> None:
 
 
 def _add_holds(output: Path, *spans: tuple[float, float]) -> None:
-    folder = output / "_imagejob" / "holds"
-    folder.mkdir(exist_ok=True)
     record = {"node": "n", "boot": "b", "limit": "gpu", "slot": 0, "asked": 0.5, "busy": 0.1, "waited": False}
     lines = [
         json.dumps({**record, "fence": fence, "id": f"p/{fence}", "start": start, "end": end})
         for fence, (start, end) in enumerate(spans, 1)
     ]
-    (folder / "00000-test-0001.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    data = "".join(f"{line}\n" for line in lines).encode()
+    path = output / holds_name(0, "test", 1, data)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from imagejob_api.pipeline import Normalize, Preprocess
-from imagejob_runner.images.preprocess import fingerprint, to_array
+from imagejob_runner.images.preprocess import to_array
+from imagejob_runner.images.recipe import fingerprint
 from tests.tools.photos import opened
 
 PHOTO = opened("china.jpg")

@@ -12,9 +12,10 @@ import torch
 from imagejob_api.pipeline import Infer
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import DeviceError, ImageError, ModelError
-from imagejob_runner.images.preprocess import fingerprint
+from imagejob_runner.images.recipe import fingerprint
 from imagejob_runner.models.network import Network
 from imagejob_runner.models.predictor import Predictor
+from imagejob_runner.planning import PlannedModel
 from tests.tools.networks import Picky, Tiny
 
 pytestmark = pytest.mark.model
@@ -216,8 +217,34 @@ class TestLoading:
         model = {"architecture": "tests.tools.networks:Tiny", "weights": "file:///weights.pt", "sha256": "0" * 64}
         with pytest.raises(ModelError, match=f"weights.pt has the digest {hashlib.sha256(path.read_bytes()).hexdigest()}, not 0000"):
             Predictor(infer(model=model), path, None)
-        with pytest.raises(ModelError, match=r"not 1111"):
-            Predictor(infer(), path, "1" * 64)
+
+    def test_only_the_planned_model_and_labels_are_loaded(self, tmp_path: Path) -> None:
+        path, labels = tmp_path / "weights.pt", tmp_path / "labels.txt"
+        torch.save(Tiny().state_dict(), path)
+        labels.write_text("a\nb\nc\nd\ne\n")
+        model, names = (hashlib.sha256(file.read_bytes()).hexdigest() for file in (path, labels))
+        settings = infer(labels="file:///labels.txt", outputs={"topK": {"k": 1}})
+        assert Predictor(settings, path, PlannedModel(model, "", names), labels).model_digest == model
+        with pytest.raises(ModelError, match=f"the model weights.pt has the digest {model}, but the output was planned with 1111"):
+            Predictor(settings, path, PlannedModel("1" * 64, "", names), labels)
+        with pytest.raises(ModelError, match=f"the labels labels.txt have the digest {names}, but the output was planned with 2222"):
+            Predictor(settings, path, PlannedModel(model, "", "2" * 64), labels)
+        with pytest.raises(ModelError, match=r"the architecture tests.tools.networks:Tiny has the digest \w+, but .* planned with 3333"):
+            Predictor(infer(), None, PlannedModel("3" * 64, "", None))
+
+    def test_a_file_that_changes_while_it_is_loaded(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        path, other = tmp_path / "weights.pt", tmp_path / "other.pt"
+        torch.save(Tiny().state_dict(), path)
+        torch.save({name: value + 1 for name, value in Tiny().state_dict().items()}, other)
+        load = torch.load
+
+        def swap_and_load(*arguments: object, **more: object) -> object:
+            other.replace(path)
+            return load(*arguments, **more)
+
+        monkeypatch.setattr(torch, "load", swap_and_load)
+        with pytest.raises(ModelError, match=r"weights.pt was changed while it was being loaded"):
+            Predictor(infer(), path, None)
 
     def test_weights_that_were_not_fetched(self) -> None:
         with pytest.raises(ModelError, match=r"file:///weights.pt was not fetched"):

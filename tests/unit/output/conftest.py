@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from imagejob_api.imagejob import ImageJobSpec
+from imagejob_runner.audit import holds_name
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
 from imagejob_runner.output import chunk_name, encode_rows
@@ -47,6 +48,11 @@ class DoneJob:
     def hold(self, **changes: Any) -> bytes:  # noqa: ANN401  fields of any kind
         record = {"node": "n", "boot": "b", "limit": "gpu", "slot": 0, "fence": 1, "id": "p/1", "asked": 0.5, "start": 1.0, "end": 2.0}
         return json.dumps({**record, "busy": 1.0, "waited": True, **changes}).encode() + b"\n"
+
+    async def write_holds(self, data: bytes, *, shard: int = 0, run: str = "run", number: int = 1) -> str:
+        name = holds_name(shard, run, number, data)
+        assert await self.output.create(name, data)
+        return name
 
 
 @pytest.fixture(params=["jsonl", "parquet"])

@@ -41,7 +41,8 @@ def test_round_trip(form: str, data: list[Row]) -> None:
     assert decode_rows(encoded, form) == data
     if form == "jsonl":
         assert encoded.count(b"\n") == len(data)
-        assert [json.loads(line) for line in encoded.decode().split("\n")[:-1]] == data
+        lines = [json.loads(line) for line in encoded.decode().split("\n")[:-1]]
+        assert [{key: value for key, value in line.items() if key != "digest"} for line in lines] == data
 
 
 @given(_JSON)

@@ -62,6 +62,7 @@ class Workshop:
             output=None,
             commit=self._commit,
             settings=self.settings,
+            models={},
         )
 
     async def run(self) -> None:

@@ -20,7 +20,8 @@ from imagejob_runner.exceptions import (
     OutputExistsError,
     StorageError,
 )
-from imagejob_runner.planning import Plan, plan_job, read_plan, shard_chunks
+from imagejob_runner.images.recipe import fingerprint
+from imagejob_runner.planning import Plan, PlannedModel, plan_job, planned_models, read_plan, shard_chunks
 from imagejob_runner.storage import OutputStore, open_output
 from tests.tools.s3 import S3Server
 from tests.unit.planning.conftest import JobMaker, inline
@@ -127,6 +128,19 @@ async def test_changed_labels_are_seen_by_their_contents(job: JobMaker) -> None:
         await plan(job(inline(5), steps=steps))
 
 
+async def test_the_plan_knows_the_models(job: JobMaker) -> None:
+    labels = job.folder / "labels.txt"
+    labels.write_text("cat\n")
+    made = await plan(job(inline(1), steps=job.steps(infer={"labels": str(labels)})))
+    stored = await read_plan(open_output(job.output))
+    infer = next(step.infer for step in made.pipeline.steps if step.infer is not None)
+    planned = PlannedModel(hashlib.sha256(b"weights").hexdigest(), fingerprint(infer.preprocess), hashlib.sha256(b"cat\n").hexdigest())
+    assert planned_models(stored.components) == {"classify": planned}
+    assert planned_models({"steps": [{"name": "count", "call": {}}]}) == {}
+    with pytest.raises(ValueError, match="name no models"):
+        planned_models({"steps": [{"name": "classify", "infer": {}}]})
+
+
 async def test_changed_steps_and_calls(job: JobMaker) -> None:
     call = {"name": "count", "call": {"function": "a:b", "arguments": {"x": [1, {"y": 2}]}}}
     await plan(job(inline(5), steps=[call]))
@@ -225,7 +239,13 @@ async def test_results_without_a_plan_are_not_mixed_with_new_ones(job: JobMaker,
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"{", "is damaged"), (b"[]", "is damaged"), (b'{"version": 1}', "is damaged"), (b'{"version": 99}', "has version 99")],
+    [
+        (b"{", "is damaged"),
+        (b"[]", "is damaged"),
+        (b'{"version": 2}', "is damaged"),
+        (b"[" * 200_000, "is damaged .*100 deep"),
+        (b'{"version": 99}', "has version 99"),
+    ],
 )
 async def test_a_damaged_plan(job: JobMaker, content: bytes, message: str) -> None:
     await open_output(job.output).create(PLAN_FILE, content)

@@ -12,6 +12,7 @@ from imagejob_runner.models.labels import IMAGENET
 from imagejob_runner.models.predictor import Predictor
 from imagejob_runner.pipeline.flight import Flight
 from imagejob_runner.pipeline.works.base import in_thread
+from imagejob_runner.planning import PlannedModel
 from imagejob_runner.process import share_interpreter
 
 
@@ -20,10 +21,16 @@ class InferenceWork:
 
     The model is loaded when the context is entered. There are as many threads as batches at once, and they stay: torch keeps its number of
     threads and CUDA its current device by thread.
+
+    Args:
+        name: The step's.
+        infer: Its settings.
+        planned: What the output was planned with; no other model is loaded.
+        concurrency: Batches at once.
     """
 
-    def __init__(self, name: str, infer: Infer, *, concurrency: int) -> None:
-        self._name, self._infer = name, infer
+    def __init__(self, name: str, infer: Infer, planned: PlannedModel | None, *, concurrency: int) -> None:
+        self._name, self._infer, self._planned = name, infer, planned
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"infer-{name}")
 
     @property
@@ -33,7 +40,7 @@ class InferenceWork:
 
     async def __aenter__(self) -> Self:
         share_interpreter()
-        self._predictor = await asyncio.get_running_loop().run_in_executor(self._threads, load, self._infer)
+        self._predictor = await asyncio.get_running_loop().run_in_executor(self._threads, load, self._infer, self._planned)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -55,13 +62,13 @@ class InferenceWork:
         return errors
 
 
-def load(infer: Infer) -> Predictor:
+def load(infer: Infer, planned: PlannedModel | None) -> Predictor:
     """Fetches the weights and loads the model.
 
     Raises:
-        ModelError: It cannot be loaded, or must not be.
+        ModelError: It cannot be loaded, must not be, or is not the one that was planned.
     """
     url = infer.model.weights or infer.model.program
     weights = model_file(url) if url is not None else None
     labels = model_file(infer.labels) if isinstance(infer.labels, str) and infer.labels != IMAGENET else None
-    return Predictor(infer, weights, digest=None, labels=labels)
+    return Predictor(infer, weights, planned, labels)

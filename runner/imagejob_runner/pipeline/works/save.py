@@ -1,6 +1,7 @@
 """The `save` step."""
 
 import asyncio
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 from imagejob_api.pipeline import DerivedImage
@@ -21,11 +22,11 @@ class SaveWork(PlainWork):
         self._output, self._threads = output, threads
 
     async def run(self, flight: Flight) -> None:
-        """Encodes and puts the image under a name made from the id."""
+        """Encodes and puts the image under a name made from the id; the row says what it must be."""
         item = flight.item
         if item.image is None:
             raise ImageError(ErrorCode.INTERNAL, f"step {self._name} has no picture to save: put a transform step before it")
         data = await asyncio.get_running_loop().run_in_executor(self._threads, encode, item.image, self._derived)
         name = derived_image_name(item.id, self._derived.format)
         await self._output.replace(name, data)
-        item.outputs[self._name] = {"image": name}
+        item.outputs[self._name] = {"image": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
