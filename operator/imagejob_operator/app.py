@@ -16,6 +16,7 @@ from imagejob_operator.handlers import Report
 from imagejob_operator.health import HEARTBEAT, Health
 from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.controller import KIND, ImageJobController
+from imagejob_operator.imagejobs.made import MadeObjects
 from imagejob_operator.kubernetes import ApiError, Connection, connect
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB, IMAGE_PIPELINE, JOB, LEASE, NODE, NODE_LIMIT, POD, Kind
 from imagejob_operator.kubernetes.watching import follow
@@ -59,6 +60,7 @@ class Operator:
             limits=self._limits.view.get if self._limits is not None else None,
             lost_nodes=self._lost_nodes,
         )
+        self._made = MadeObjects(connection.metadata, settings, self._image_jobs, self._queue.add)
         if self._limits is not None:
             self._limits.view.subscribe(self._limit_changed)
         metrics.show_queue(self._queue)
@@ -102,7 +104,7 @@ class Operator:
     def _background(self) -> list[asyncio.Task[None]]:
         self._queue.add(HEARTBEAT)
         self._queue.add(REFILL)
-        tasks = [asyncio.create_task(self._queue.run())]
+        tasks = [asyncio.create_task(self._queue.run()), asyncio.create_task(self._made.follow())]
         if self._limits is not None:
             if self._settings.default_limit is not None:
                 self._queue.add(DEFAULT_LIMIT)
@@ -165,24 +167,19 @@ class Operator:
     def _look_at(self, namespace: str, name: str, within: float) -> None:
         """Queues an ImageJob, and counts its phase."""
         job = self._caches.image_jobs.get(namespace, name)
-        self._metrics.job(namespace, name, str(_told(job, "phase") or Phase.PENDING) if job is not None else None)
+        self._metrics.job(namespace, name, (job.phase or Phase.PENDING) if job is not None else None)
         self._queue.add_after((KIND, namespace, name), within)
 
     def _limit_changed(self, _limit: str) -> None:
         """Jobs that wait for a limit can tell only from their pipelines; to look at all of them costs no request."""
         for namespace, name in self._caches.image_jobs.names():
-            if not _told(self._caches.image_jobs.get(namespace, name), "completionTime"):
+            job = self._caches.image_jobs.get(namespace, name)
+            if job is not None and not job.ended:
                 self._queue.add((KIND, namespace, name))
 
     def _ended(self, outcome: Outcome) -> None:
         self._health.reconciled(outcome)
         self._metrics.reconciled(outcome)
-
-
-def _told(job: Json | None, field: str) -> object:
-    """A field of an ImageJob's status, which may be malformed."""
-    status = job.get("status") if job is not None else None
-    return status.get(field) if isinstance(status, dict) else None
 
 
 async def serve(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 Only `on.event` is used: it writes no annotation, sets no finalizer and never waits. So `kubectl delete` does not depend on the operator.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import kopf
@@ -19,7 +19,10 @@ WATCH_SECONDS: Final = 600
 _CLIENT_SECONDS: Final = 660
 _CONNECT_SECONDS: Final = 10
 _REQUEST_SECONDS: Final = 60
-_PAGE: Final = 500
+_PAGE: Final = 25
+"""Objects that kopf has in memory at once when it lists: one may have more than a megabyte."""
+_IDLE_SECONDS: Final = 0.1
+"""How long kopf keeps an object, and a task for it, after the last event about it."""
 _EXIT_SECONDS: Final = 30
 
 
@@ -48,9 +51,25 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.chunk_size = _PAGE
     chosen.watching.label_selectors[JOB.group, JOB.version, JOB.plural] = JOBS_SELECTOR
     chosen.watching.label_selectors[POD.group, POD.version, POD.plural] = PODS_SELECTOR
+    chosen.queueing.idle_timeout = _IDLE_SECONDS
+    chosen.persistence.diffbase_storage = _NoDiffs()
     chosen.networking.request_timeout = _REQUEST_SECONDS
     chosen.process.ultimate_exiting_timeout = _EXIT_SECONDS
     return chosen
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Spares kopf the copies of every object by which it would find out for other handlers than ours what has changed."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
+        del body, extra_fields
+        return kopf.BodyEssence({})
+
+    def fetch(self, *, body: kopf.Body) -> None:
+        del body
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        del body, patch, essence
 
 
 def _handler(report: Report) -> Callable[..., Any]:

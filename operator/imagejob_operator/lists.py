@@ -6,11 +6,11 @@ deleted while it was down. So everything is listed once before anything is done,
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from imagejob_operator.kubernetes import KubernetesApi, RefusedError
+from imagejob_operator.kubernetes import KubernetesApi, Page, RefusedError
 from imagejob_operator.kubernetes.kinds import Kind
 from imagejob_operator.versions import Versions, version_of
 
@@ -33,7 +33,7 @@ class Objects(Generic[Key]):
     """It is there, and looks so."""
     gone: Callable[[Key], None]
     """It is there no more."""
-    list: Callable[[], Awaitable[Sequence[Json]]]
+    list: Callable[[], AsyncIterator[Page]]
     """All there are, from the API server."""
 
     def report(self, event_type: str | None, thing: Json) -> None:
@@ -52,22 +52,28 @@ class Objects(Generic[Key]):
             self.gone(key)
 
     async def relist(self) -> None:
-        """Read all.
+        """Read all, page by page: no more than one is in memory.
 
         Raises:
             ApiError: They cannot be read now.
         """
         before = self.versions.start_list()
-        self._take_in(before, await self.list())
-
-    def _take_in(self, before: Mapping[Key, int], things: Sequence[Json]) -> None:
-        found = {key: thing for thing in things if (key := self.key(thing)) is not None}
-        deleted, vanished = self.versions.end_list(before, found)
-        for key, thing in found.items():
-            if key not in deleted:
-                self.report(None, thing)
-        for key, version in vanished.items():
+        listed: set[Key] = set()
+        async for page in self.list():
+            self._take_in(page.items, listed)
+            del page
+            await asyncio.sleep(0)  # watches and probes have their turn
+        for key, version in self.versions.end_list(before, listed).items():
             self.forget(key, version)
+
+    def _take_in(self, things: Sequence[Json], listed: set[Key]) -> None:
+        for thing in things:
+            key = self.key(thing)
+            if key is None:
+                continue
+            listed.add(key)
+            if not self.versions.is_deleted(key):
+                self.report(None, thing)
 
 
 class Lister:
@@ -109,9 +115,9 @@ class Lister:
             self._listed()
 
 
-async def list_in(
+async def pages_in(
     api: KubernetesApi, kind: Kind, namespaces: Sequence[str], *, label_selector: str = "", field_selector: str = ""
-) -> list[dict[str, Any]]:
+) -> AsyncIterator[Page]:
     """All objects of a kind in some namespaces; everywhere unless any is named.
 
     A namespace that was deleted took the right to list there with it, so one of several that refuses counts as empty.
@@ -119,14 +125,14 @@ async def list_in(
     Raises:
         ApiError: They cannot be read now, or all namespaces refuse.
     """
-    found: list[dict[str, Any]] = []
     refused = 0
     for namespace in namespaces or (None,):
         try:
-            found += await api.list(kind, namespace, label_selector=label_selector, field_selector=field_selector)
+            async for page in api.pages(kind, namespace, label_selector=label_selector, field_selector=field_selector):
+                yield page
+                del page
         except RefusedError as error:
             refused += 1
             if refused >= len(namespaces):
                 raise
             logger.warning("Namespace %s is left aside; take it out of watchNamespaces if it is gone: %s", namespace, error)
-    return found

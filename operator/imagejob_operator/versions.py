@@ -4,7 +4,7 @@ Objects are told of by a watch, by lists and by answers to own requests, in any 
 finds what a list should have had and has not.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -43,8 +43,11 @@ class Versions(Generic[Key]):
         self._deleted = set()
         return dict(self._known)
 
-    def end_list(self, before: Mapping[Key, int], listed: Collection[Key]) -> tuple[set[Key], dict[Key, int]]:
-        """When a list has come: those of it that have been deleted since, and those (with versions) that went before it, untold."""
-        deleted, self._deleted = self._deleted or set(), None
-        vanished = {key: version for key, version in before.items() if key not in listed and self._known.get(key) == version}
-        return deleted & set(listed), vanished
+    def is_deleted(self, key: Key) -> bool:
+        """Whether it has been deleted since the list was asked for, so that what the list says of it is old."""
+        return self._deleted is not None and key in self._deleted
+
+    def end_list(self, before: Mapping[Key, int], listed: Container[Key]) -> dict[Key, int]:
+        """When a whole list has come: those, with their versions, that went before it, untold."""
+        self._deleted = None
+        return {key: version for key, version in before.items() if key not in listed and self._known.get(key) == version}

@@ -1,21 +1,29 @@
 """What there is of the kinds that ImageJobs are made of, by events, by lists and by the answers to own writes.
 
-A reconcile reads nothing else. It sees its own writes, since their answers go in here before the next one begins; and it does not begin
-before everything has been listed once, so that nothing is made that is there already.
+A reconcile sees its own writes, since their answers go in here before the next one begins; and it does not begin before everything has
+been listed once, so that nothing is made that is there already.
+
+Of an object that a user wrote only a summary of a fixed size is kept, and the whole only while it is short or in use (`bodies`): how much
+memory the operator takes follows from the number of objects, and not from what they hold.
 """
 
+import json
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from imagejob_api.pod import LABEL_JOB, LABEL_MANAGED_BY, LABEL_MEMBER, MANAGED_BY
+from imagejob_operator.imagejobs.bodies import Bodies
+from imagejob_operator.imagejobs.job_summary import JobSummary
+from imagejob_operator.imagejobs.job_view import without_what_no_view_shows
 from imagejob_operator.imagejobs.pod_view import PodView
-from imagejob_operator.kubernetes import KubernetesApi
+from imagejob_operator.kubernetes import KubernetesApi, NotFoundError
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB, IMAGE_PIPELINE, JOB, POD, Kind
-from imagejob_operator.lists import Lister, Objects, list_in
+from imagejob_operator.lists import Lister, Objects, pages_in
 from imagejob_operator.manifest import Json
 from imagejob_operator.versions import Versions
 
@@ -66,13 +74,12 @@ class ObjectCache(Generic[Kept]):
     ) -> None:
         self._api = api
         self._kind = kind
-        self._namespaces = namespaces
-        self._label_selector = label_selector
         self._keep = keep
         self._changed = changed
         self._entries: dict[Name, _Entry[Kept]] = {}
         self._of_job: dict[Name, set[Name]] = defaultdict(set)
-        self.listing: Objects[Name] = Objects(Versions[Name](), name_of, self._seen, self._gone, self._list)
+        list_all = partial(pages_in, api, kind, namespaces, label_selector=label_selector)
+        self.listing: Objects[Name] = Objects(Versions[Name](), name_of, self._seen, self._gone, list_all)
 
     def report(self, event_type: str | None, thing: Json) -> None:
         """Take in what a watch, or the answer to a request, says; "DELETED" means gone."""
@@ -120,8 +127,55 @@ class ObjectCache(Generic[Kept]):
             del self._of_job[known.job]
         self._changed(name, known.job, known.kept, None)
 
-    async def _list(self) -> list[Json]:
-        return await list_in(self._api, self._kind, self._namespaces, label_selector=self._label_selector)
+
+class WholeObjectCache(ObjectCache[Kept]):
+    """The objects of one kind, of each of which a summary is kept, and the whole can be had."""
+
+    _bodies: Bodies[Name]
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        kind: Kind,
+        namespaces: Sequence[str],
+        *,
+        keep: Callable[[Json], Kept | None],
+        changed: Callable[[Name, Name, Kept | None, Kept | None], None],
+    ) -> None:
+        super().__init__(api, kind, namespaces, "", keep=keep, changed=changed)
+        self._bodies = Bodies()
+
+    async def whole(self, namespace: str, name: str) -> Json | None:
+        """An object as it is known, read again if it is too long to be kept; None if there is none.
+
+        Raises:
+            ApiError: It cannot be read now.
+        """
+        entry = self._entries.get((namespace, name))
+        if entry is None:
+            return None
+        body = self._bodies.get((namespace, name), entry.version)
+        if body is not None:
+            known: Json = json.loads(body)
+            return known
+        try:
+            found = await self._api.get(self._kind, name, namespace)
+        except NotFoundError:
+            self.listing.forget((namespace, name), int(entry.version))
+            return None
+        self._bodies.put((namespace, name), found["metadata"]["resourceVersion"], _encoded(found), needed=True)
+        self.report("MODIFIED", found)
+        return found
+
+    def _seen(self, name: Name, thing: Mapping[str, Any]) -> None:
+        version = thing["metadata"]["resourceVersion"]
+        if self._bodies.get(name, version) is None:
+            self._bodies.put(name, version, _encoded(thing))
+        super()._seen(name, thing)
+
+    def _gone(self, name: Name) -> None:
+        self._bodies.forget(name)
+        super()._gone(name)
 
 
 class Caches:
@@ -135,9 +189,9 @@ class Caches:
 
     def __init__(self, api: KubernetesApi, namespaces: Sequence[str], look_at: Callable[[str, str, float], None]) -> None:
         self._look_at = look_at
-        self.image_jobs = ObjectCache(api, IMAGE_JOB, namespaces, "", keep=_trimmed, changed=self._image_job_changed)
-        self.pipelines = ObjectCache(api, IMAGE_PIPELINE, namespaces, "", keep=_trimmed, changed=self._pipeline_changed)
-        self.jobs = ObjectCache(api, JOB, namespaces, JOBS_SELECTOR, keep=_without_template, changed=self._job_changed)
+        self.image_jobs = WholeObjectCache(api, IMAGE_JOB, namespaces, keep=JobSummary.of, changed=self._image_job_changed)
+        self.pipelines = WholeObjectCache(api, IMAGE_PIPELINE, namespaces, keep=_nothing, changed=self._pipeline_changed)
+        self.jobs = ObjectCache(api, JOB, namespaces, JOBS_SELECTOR, keep=without_what_no_view_shows, changed=self._job_changed)
         self.pods = ObjectCache(api, POD, namespaces, PODS_SELECTOR, keep=PodView.of, changed=self._pod_changed)
         kinds = (self.image_jobs.listing, self.pipelines.listing, self.jobs.listing, self.pods.listing)
         self._lister = Lister(kinds, self._look_at_all, time.monotonic)
@@ -167,7 +221,7 @@ class Caches:
         for name in self.image_jobs.names():
             self._look_at(*name, 0.0)
 
-    def _image_job_changed(self, name: Name, _job: Name, _before: Json | None, _after: Json | None) -> None:
+    def _image_job_changed(self, name: Name, _job: Name, _before: JobSummary | None, _after: JobSummary | None) -> None:
         self._look_at(*name, 0.0)
 
     def _job_changed(self, _name: Name, job: Name, _before: Json | None, _after: Json | None) -> None:
@@ -180,21 +234,23 @@ class Caches:
         told = before is not None and after is not None and replace(before, progress=after.progress) == after
         self._look_at(*job, PROGRESS_SECONDS if told else 0.0)
 
-    def _pipeline_changed(self, pipeline: Name, _job: Name, _before: Json | None, _after: Json | None) -> None:
+    def _pipeline_changed(self, pipeline: Name, _job: Name, _before: object, _after: object) -> None:
         for name in self.image_jobs.names():
             job = self.image_jobs.get(*name)
-            if job is not None and (name[0], named_pipeline(job)) == pipeline:
+            if job is not None and (name[0], job.pipeline) == pipeline:
                 self._look_at(*name, 0.0)
 
 
-def _trimmed(thing: Json) -> Json:
-    """An object without who wrote which of its fields, the longest part of most."""
-    return {**thing, "metadata": {key: value for key, value in thing["metadata"].items() if key != "managedFields"}}
+def _nothing(_pipeline: Json) -> tuple[()]:
+    """That it is there is all there is to know of an ImagePipeline that nobody runs."""
+    return ()
 
 
-def _without_template(job: Json) -> Json:
-    """A Job without the template of its pods, which follows from the ImageJob."""
-    return {**_trimmed(job), "spec": {key: value for key, value in job["spec"].items() if key != "template"}}
+def _encoded(thing: Mapping[str, Any]) -> bytes:
+    """An object without who wrote which of its fields, which nobody reads."""
+    metadata = {key: value for key, value in thing["metadata"].items() if key != "managedFields"}
+    text = json.dumps({**thing, "metadata": metadata}, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="surrogatepass")
 
 
 def name_of(thing: Mapping[str, Any]) -> Name:
@@ -207,11 +263,3 @@ def job_of(thing: Mapping[str, Any]) -> Name:
     """Namespace and name of the ImageJob that an object is labelled with; without a name if it is not."""
     metadata = thing["metadata"]
     return metadata.get("namespace", ""), (metadata.get("labels") or {}).get(LABEL_JOB, "")
-
-
-def named_pipeline(job: Json) -> str:
-    """Name of the ImagePipeline that an ImageJob names; empty if it names none, or is malformed."""
-    spec = job.get("spec")
-    reference = spec.get("pipelineRef") if isinstance(spec, dict) else None
-    name = reference.get("name") if isinstance(reference, dict) else None
-    return name if isinstance(name, str) else ""

@@ -1,20 +1,23 @@
 """One reconcile of an ImageJob: look at what is there, plan, do it, write the status once."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from imagejob_api.pod import JobFile, PodImages
+from imagejob_api.pod import PodImages
 from imagejob_api.reasons import ConditionType
 from imagejob_operator.imagejobs import planner
 from imagejob_operator.imagejobs.actions import EnsureAccess, EnsureFile, Inquiry, Plan
-from imagejob_operator.imagejobs.caches import Caches, named_pipeline
+from imagejob_operator.imagejobs.bodies import Bodies
+from imagejob_operator.imagejobs.caches import Caches, Name
 from imagejob_operator.imagejobs.counting import newest_reports
 from imagejob_operator.imagejobs.executor import Executor, HinderedError, LeftoverError
 from imagejob_operator.imagejobs.inquiries import Answer, inquire
+from imagejob_operator.imagejobs.job_summary import JobSummary
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
 from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.imagejobs.situation import holds, read_status
@@ -24,6 +27,7 @@ from imagejob_operator.kubernetes.events import new_event, post_event
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.manifest import Json
+from imagejob_operator.objects.job_file import StoredFile
 from imagejob_operator.objects.naming import belongs_to
 from imagejob_operator.settings import Settings
 from imagejob_operator.timestamps import parse_time
@@ -46,8 +50,8 @@ class _Memory:
     uid: str
     access_ready: bool = False
     """Looked at once for each ImageJob: another namespace of the same name knows nothing of the one before."""
-    file_read: bool = False
-    stored: JobFile | None = None
+    file_ready: bool | None = None
+    """Whether the ConfigMap is there; None: nobody has looked."""
     reports: Mapping[int, PodImages] = field(default_factory=dict)
     written_at: float | None = None
     asked: Inquiry | None = None
@@ -92,6 +96,7 @@ class ImageJobController:
         self._clock = clock
         self._executor = Executor(api, caches, settings)
         self._memories: dict[Key, _Memory] = {}
+        self._files: Bodies[Name] = Bodies()
 
     async def reconcile(self, key: Key) -> float | None:
         """Make the world of ``("ImageJob", namespace, name)`` as it should be; returns after how many seconds to look again.
@@ -100,9 +105,14 @@ class ImageJobController:
             ApiError: Something could not be done; the same key is to be reconciled again.
         """
         _, namespace, name = key
-        job = self._caches.image_jobs.get(namespace, name)
+        summary = self._caches.image_jobs.get(namespace, name)
+        if summary is None or summary.settled:
+            self._forget(key)
+        rest = self._rest(summary) if summary is not None else None
+        if rest is not None:
+            return rest if rest < math.inf else None
+        job = await self._caches.image_jobs.whole(namespace, name)
         if job is None:
-            self._memories.pop(key, None)
             return None
         memory = self._remember(key, job["metadata"]["uid"])
         seen = await self._observe(job, memory)
@@ -111,13 +121,23 @@ class ImageJobController:
             answer = await self._answer(namespace, made.inquiry, memory)
             seen = replace(seen, complaint=answer.complaint, pulling=answer.pulling)
             made = planner.plan(seen)
+        return await self._carry_out(job, seen, made, memory)
+
+    def _rest(self, summary: JobSummary) -> float | None:
+        """Seconds for which there is nothing to do about an ImageJob that has ended; None if there is something to do."""
+        if not summary.settled:
+            return None
+        left = (summary.deleted_at - self._utc()).total_seconds() if summary.deleted_at is not None else math.inf
+        return left if left > 0 else None
+
+    async def _carry_out(self, job: Json, seen: Observed, made: Plan, memory: _Memory) -> float | None:
         try:
             for action in made.actions:
                 await self._executor.do(job, action)
                 if isinstance(action, EnsureAccess):
                     memory.access_ready = True
                 elif isinstance(action, EnsureFile):
-                    memory.stored, memory.file_read = action.file, True
+                    self._keep_file(_name(job), memory, StoredFile.of(action.file))
         except HinderedError as error:
             self._note_refusal(job, error.hindrance, memory)
             made = planner.plan(replace(seen, refused=error.hindrance))
@@ -130,6 +150,50 @@ class ImageJobController:
         memory.in_the_way_since = None
         return await self._tell(job, made, memory)
 
+    def missed(self) -> list[Key]:
+        """Objects may have been deleted, and nobody has told of it; returns the ImageJobs for which they are to be looked for again."""
+        for memory in self._memories.values():
+            memory.access_ready = False
+            memory.file_ready = None if memory.file_ready else memory.file_ready
+        return list(self._memories)
+
+    def access_gone(self, namespace: str) -> list[Key]:
+        """A service account or a role binding of a namespace was deleted; returns which ImageJobs need it."""
+        found = [key for key in self._memories if key[1] == namespace]
+        for key in found:
+            self._memories[key].access_ready = False
+        return found
+
+    def file_gone(self, namespace: str, name: str) -> Key:
+        """The ConfigMap of an ImageJob was deleted; returns the ImageJob's key."""
+        key = (KIND, namespace, name)
+        if key in self._memories:
+            self._memories[key].file_ready = False
+        return key
+
+    def _forget(self, key: Key) -> None:
+        self._memories.pop(key, None)
+        self._files.forget((key[1], key[2]))
+
+    def _keep_file(self, name: Name, memory: _Memory, file: StoredFile) -> None:
+        memory.file_ready = True
+        self._files.put(name, memory.uid, file.model_dump_json(by_alias=True, exclude_none=True).encode(), needed=True)
+
+    async def _stored(self, job: Json, memory: _Memory) -> StoredFile | None:
+        """The job file of a job whose pods have been told one; as it was before it was deleted, if it was."""
+        name = _name(job)
+        known = self._files.get(name, memory.uid)
+        if known is not None and memory.file_ready is not None:
+            return StoredFile.model_validate_json(known)
+        if memory.file_ready is False:
+            return None
+        found = await self._executor.read_file(job)
+        if found is None:
+            memory.file_ready = False
+            return StoredFile.model_validate_json(known) if known is not None else None
+        self._keep_file(name, memory, found)
+        return found
+
     def _remember(self, key: Key, uid: str) -> _Memory:
         memory = self._memories.get(key)
         if memory is None or memory.uid != uid:
@@ -137,7 +201,7 @@ class ImageJobController:
         return memory
 
     async def _observe(self, job: Json, memory: _Memory) -> Observed:
-        metadata = job["metadata"]
+        metadata, summary = job["metadata"], JobSummary.of(job)
         namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
         jobs = [child for child in self._caches.jobs.of_job(namespace, name) if belongs_to(child, uid)]
         owners = {child["metadata"]["uid"] for child in jobs}
@@ -147,10 +211,11 @@ class ImageJobController:
         pods = [pod for pod in self._caches.pods.of_job(namespace, name) if pod.owner in owners or (not jobs and _is_since(pod, born))]
         status = read_status(job)
         if holds(status, ConditionType.FINISHED):  # nobody asks for them any more, and such jobs are kept
-            memory.stored, memory.file_read, memory.reports = None, False, {}
+            stored, memory.reports = None, {}
+            self._files.forget((namespace, name))
         else:
-            if not memory.file_read and (jobs or status.start_time is not None):
-                memory.stored, memory.file_read = await self._executor.read_file(job), True
+            begun = bool(jobs) or status.start_time is not None or memory.file_ready is not None
+            stored = await self._stored(job, memory) if begun else None
             memory.reports = newest_reports(pods, memory.reports)
         held_back = memory.refused_generation == metadata.get("generation", 0) and (
             self._clock() - memory.refused_at < planner.REFUSED_AGAIN_SECONDS
@@ -159,8 +224,9 @@ class ImageJobController:
             job=job,
             now=self._utc(),
             settings=self._settings,
-            pipeline=self._caches.pipelines.get(namespace, named_pipeline(job)),
-            stored=memory.stored,
+            pipeline=await self._caches.pipelines.whole(namespace, summary.pipeline),
+            stored=stored,
+            file_ready=memory.file_ready is not False,
             jobs=jobs,
             pods=pods,
             reports=memory.reports,
@@ -229,6 +295,10 @@ class ImageJobController:
             self._caches.image_jobs.report("MODIFIED", await self._api.get(IMAGE_JOB, metadata["name"], metadata["namespace"]))
         except NotFoundError:
             self._caches.image_jobs.report("DELETED", job)
+
+
+def _name(job: Json) -> Name:
+    return job["metadata"]["namespace"], job["metadata"]["name"]
 
 
 def _is_since(pod: PodView, moment: datetime | None) -> bool:

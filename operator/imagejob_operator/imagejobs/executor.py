@@ -21,7 +21,7 @@ from imagejob_operator.kubernetes.api import Propagation
 from imagejob_operator.kubernetes.kinds import CONFIG_MAP, IMAGE_JOB, JOB, POD, Kind
 from imagejob_operator.manifest import Json
 from imagejob_operator.objects.access import access_objects
-from imagejob_operator.objects.job_file import config_map, read_job_file
+from imagejob_operator.objects.job_file import StoredFile, config_map, read_job_file
 from imagejob_operator.objects.naming import belongs_to, config_map_name, controller_of
 from imagejob_operator.settings import Settings
 
@@ -60,14 +60,15 @@ class Executor:
         self._settings = settings
         self._reports = {JOB: caches.jobs.report, POD: caches.pods.report, IMAGE_JOB: caches.image_jobs.report}
 
-    async def read_file(self, owner: Json) -> JobFile | None:
+    async def read_file(self, owner: Json) -> StoredFile | None:
         """The job file in an ImageJob's ConfigMap; None if there is none of its own."""
         metadata = owner["metadata"]
         try:
             found = await self._api.get(CONFIG_MAP, config_map_name(metadata["name"]), metadata["namespace"])
         except NotFoundError:
             return None
-        return read_job_file(found) if belongs_to(found, metadata["uid"]) else None
+        file = read_job_file(found) if belongs_to(found, metadata["uid"]) else None
+        return StoredFile.of(file) if file is not None else None
 
     async def do(self, owner: Json, action: Action) -> None:
         """Does one action.

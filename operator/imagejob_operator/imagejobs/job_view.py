@@ -9,8 +9,14 @@ from imagejob_api.pod import LABEL_PART, Part
 from imagejob_api.reasons import Reason
 from imagejob_operator.constants import ANNOTATION_DIGEST, ANNOTATION_STOP, LABEL_KUEUE_QUEUE
 from imagejob_operator.manifest import Json
+from imagejob_operator.objects.naming import controller_of
 from imagejob_operator.timestamps import parse_time
 
+_LONGEST_TEXT: Final = 2000
+_METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
+_SPEC: Final = ("suspend", "parallelism", "completions")
+_STATUS: Final = ("active", "succeeded", "startTime")
+_CONDITION: Final = ("type", "status", "reason", "lastTransitionTime")
 _REASONS: Final = {str(reason): reason for reason in Reason}
 
 
@@ -30,7 +36,7 @@ class Stop:
         """What an annotation says; None if it cannot be understood."""
         try:
             said = json.loads(text)
-            return cls(_REASONS[said["reason"]], str(said["message"]))
+            return cls(_REASONS[said["reason"]], str(said["message"])[:_LONGEST_TEXT])
         except (ValueError, TypeError, KeyError):
             return None
 
@@ -100,6 +106,33 @@ class JobView:
     def ended(self) -> bool:
         """Whether it will make no more pods."""
         return self.complete or self.failure is not None
+
+
+def without_what_no_view_shows(job: Json) -> Json:
+    """A Job as far as `JobView` and the question whose it is need it: of a fixed size, whatever its template, labels and indexes hold."""
+    metadata, status = job["metadata"], job.get("status") or {}
+    controller = controller_of(job)
+    stop = Stop.decoded((metadata.get("annotations") or {}).get(ANNOTATION_STOP, ""))
+    digest = (metadata.get("annotations") or {}).get(ANNOTATION_DIGEST, "")[:_LONGEST_TEXT]
+    conditions = [
+        {**_some(each, _CONDITION), "message": each.get("message", "")[:_LONGEST_TEXT]} for each in status.get("conditions") or ()
+    ]
+    failed = _count_indexes(status.get("failedIndexes") or "")
+    return {
+        "metadata": {
+            **_some(metadata, _METADATA),
+            "labels": _some(metadata.get("labels") or {}, (LABEL_PART, LABEL_KUEUE_QUEUE)),
+            "annotations": {ANNOTATION_DIGEST: digest} | ({} if stop is None else {ANNOTATION_STOP: stop.encoded()}),
+            "ownerReferences": [] if controller is None else [{"uid": controller["uid"], "controller": True}],
+        },
+        "spec": _some(job.get("spec") or {}, _SPEC),
+        # Of the indexes only their number is looked at.
+        "status": {**_some(status, _STATUS), "conditions": conditions, "failedIndexes": f"0-{failed - 1}" if failed else ""},
+    }
+
+
+def _some(thing: Json, keys: tuple[str, ...]) -> Json:
+    return {key: thing[key] for key in keys if key in thing}
 
 
 def _count_indexes(text: str) -> int:

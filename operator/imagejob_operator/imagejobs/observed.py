@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from imagejob_api.pod import JobFile, PodImages
+from imagejob_api.pod import PodImages
 from imagejob_api.reasons import Reason
 from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.manifest import Json
+from imagejob_operator.objects.job_file import StoredFile
 from imagejob_operator.settings import Settings
 
 
@@ -30,8 +31,10 @@ class Observed:
     settings: Settings
     pipeline: Json | None = None
     """The ImagePipeline that it names, if there is one."""
-    stored: JobFile | None = None
-    """The job file in its ConfigMap, as far as it has been read."""
+    stored: StoredFile | None = None
+    """The job file that its pods are told, as far as it has been read."""
+    file_ready: bool = True
+    """Whether the ConfigMap with the file is known to be there, if there is a file."""
     jobs: Sequence[Json] = ()
     """Its Jobs."""
     pods: Sequence[PodView] = ()

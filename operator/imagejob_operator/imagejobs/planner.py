@@ -238,15 +238,15 @@ class _Course:
             limit_nodes=self.accepted.limit_nodes,
             settings=now.seen.settings,
         )
-        actions: list[Action] = []
-        if not now.seen.access_ready:
-            actions.append(EnsureAccess(now.seen.job["metadata"]["namespace"]))
-        actions += [*self._file(), CreateJob(part, body)]
+        actions = [*self._surroundings(), CreateJob(part, body)]
         return Plan(self._status(part, queued=body["spec"]["suspend"], creating=True), tuple(actions))
 
-    def _file(self) -> list[Action]:
-        stored = self.now.seen.stored
-        return [] if stored is not None and stored.encoded() == self.accepted.file.encoded() else [EnsureFile(self.accepted.file)]
+    def _surroundings(self) -> list[Action]:
+        """What pods need besides their Job, as far as it is not known to be there; somebody may have deleted it."""
+        seen, file = self.now.seen, self.accepted.file
+        access = [] if seen.access_ready else [EnsureAccess(seen.job["metadata"]["namespace"])]
+        same = seen.file_ready and seen.stored is not None and seen.stored.says(file)
+        return [*access, *([] if same else [EnsureFile(file)])]
 
     def _replace(self, job: JobView) -> Plan:
         """Makes a Job anew: what is committed stays, and its pods skip it."""
@@ -255,7 +255,7 @@ class _Course:
         return Plan(after, () if job.deleting else (DeleteJob(job.name, job.uid),))
 
     def _keep(self, job: JobView) -> Plan:
-        actions = self._file()
+        actions = self._surroundings()
         change: dict[str, object] = {}
         if job.suspended and not job.queued:
             change["suspend"] = False

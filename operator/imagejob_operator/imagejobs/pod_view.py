@@ -14,6 +14,7 @@ from imagejob_operator.timestamps import parse_time
 _ENDED = ("Succeeded", "Failed")
 _LONGEST_WORDS = 1000
 _INDEX_DIGITS = 9
+_LONGEST_TEXT = 2000
 _Report = TypeVar("_Report", PodResult, PodProgress)
 
 
@@ -85,9 +86,9 @@ class PodView:
             created=parse_time(metadata.get("creationTimestamp")),
             deletion=parse_time(metadata.get("deletionTimestamp")),
             ready=conditions.get("Ready", {}).get("status") == "True",
-            unschedulable=scheduled.get("message", "") if refused else "",
+            unschedulable=scheduled.get("message", "")[:_LONGEST_TEXT] if refused else "",
             unschedulable_since=parse_time(scheduled.get("lastTransitionTime")) if refused else None,
-            waiting=(waiting.get("reason", ""), waiting.get("message", "")),
+            waiting=(waiting.get("reason", ""), waiting.get("message", "")[:_LONGEST_TEXT]),
             exit_code=terminated.get("exitCode"),
             exit_reason=terminated.get("reason", ""),
             last_words=" ".join(said.split())[:_LONGEST_WORDS],

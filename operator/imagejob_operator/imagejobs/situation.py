@@ -104,7 +104,7 @@ class Situation:
             return work.completions
         if self.spec.source.urls is not None:
             stored = self.seen.stored
-            parallelism = stored.spec.parallelism if stored is not None and self.started is not None else self.spec.parallelism
+            parallelism = stored.parallelism if stored is not None and self.started is not None else self.spec.parallelism
             return shard_count(self.total, self.spec.chunk_size, self.spec.shards, parallelism)
         return self.plan_report.shards if self.plan_report is not None else self.before.shards.total
 

@@ -8,7 +8,8 @@ import asyncio
 import builtins
 import json
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 import aiohttp
@@ -21,7 +22,11 @@ REQUEST_SECONDS: Final = 15.0
 ATTEMPTS: Final = 4
 FIRST_WAIT_SECONDS: Final = 0.2
 LONGEST_WAIT_SECONDS: Final = 10.0
-_PAGE: Final = 500
+FIRST_PAGE: Final = 25
+"""Objects of a list's first page: nobody knows yet how large they are, and one may have more than a megabyte."""
+LARGEST_PAGE: Final = 500
+PAGE_BYTES: Final = 2 * 1024 * 1024
+"""Of further pages: a list of any length and any objects takes this much memory at a time."""
 
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
@@ -41,6 +46,15 @@ class Transport(Protocol):
             aiohttp.ClientError: There was none.
             TimeoutError: It took too long.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list."""
+
+    items: list[Json]
+    version: str
+    """Of the whole list: where a watch goes on."""
 
 
 class KubernetesApi:
@@ -68,21 +82,28 @@ class KubernetesApi:
         return await self._request("GET", kind.path(namespace, name))
 
     async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "", field_selector: str = "") -> list[Json]:
-        """All objects of a kind, or those that match; of all namespaces unless one is named."""
-        return (await self.list_with_version(kind, namespace, label_selector=label_selector, field_selector=field_selector))[0]
-
-    async def list_with_version(
-        self, kind: Kind, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
-    ) -> tuple[builtins.list[Json], str]:
-        """As `list`, with the version from which a watch goes on."""
-        query = {"limit": str(_PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
+        """All objects of a kind, or those that match; of all namespaces unless one is named. For kinds of which there are few."""
         found: builtins.list[Json] = []
+        async for page in self.pages(kind, namespace, label_selector=label_selector, field_selector=field_selector):
+            found += page.items
+        return found
+
+    async def pages(
+        self, kind: Kind, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
+    ) -> AsyncIterator[Page]:
+        """As `list`, in pages that are as long as their objects are small."""
+        query = {"limit": str(FIRST_PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
         while True:
-            page = await self._request("GET", kind.path(namespace), query=query)
-            found += ({"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"])
-            token = page["metadata"].get("continue")
+            answer = await self._send("GET", kind.path(namespace), query=query)
+            page = _decoded(answer)
+            items = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
+            query["limit"] = str(max(1, min(LARGEST_PAGE, PAGE_BYTES * len(items) // max(1, len(answer)))))
+            token, version = page["metadata"].get("continue"), page["metadata"]["resourceVersion"]
+            del answer, page  # whoever takes in the items may take time, and lets go of them
+            yield Page(items, version)
+            del items
             if not token:
-                return found, page["metadata"]["resourceVersion"]
+                return
             query["continue"] = token
 
     async def served_kinds(self, group: str, version: str) -> set[str]:
@@ -145,6 +166,11 @@ class KubernetesApi:
     async def _request(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Json | None = None, content_type: str = _JSON
     ) -> Json:
+        return _decoded(await self._send(method, path, query=query, body=body, content_type=content_type))
+
+    async def _send(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Json | None = None, content_type: str = _JSON
+    ) -> bytes:
         given = {key: value for key, value in (query or {}).items() if value}
         for attempt in range(ATTEMPTS):
             wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 4.0**attempt) * random.uniform(0.5, 1)  # noqa: S311  no secret
@@ -154,7 +180,7 @@ class KubernetesApi:
                 failure: ApiError = ApiUnavailableError(f"{method} {path}: {error or type(error).__name__}")
             else:
                 if status < 300:  # noqa: PLR2004  2xx
-                    return _decoded(answer)
+                    return answer
                 failure = failure_of(status, answer)
                 wait = max(wait, min(LONGEST_WAIT_SECONDS, _seconds(headers.get("Retry-After", ""))))
             if not isinstance(failure, ApiUnavailableError) or attempt == ATTEMPTS - 1:

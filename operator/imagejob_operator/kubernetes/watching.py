@@ -1,10 +1,10 @@
-"""One watch that kopf cannot keep: of a single namespace, while everything else is watched in all of them."""
+"""Watches that kopf cannot keep: of a single namespace, while others are of all of them; and of nothing but the metadata of objects."""
 
 import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 import aiohttp
@@ -45,14 +45,60 @@ async def follow(
 
     What was deleted while the watch was down is not reported: whoever needs to know lists now and then.
     """
+
+    async def begin() -> str:
+        since = ""
+        async for page in api.pages(kind, namespace, label_selector=label_selector):
+            for thing in page.items:
+                report(None, thing)
+            since = page.version
+        return since
+
+    await _watch(stream, kind, namespace, label_selector, report, begin)
+
+
+async def follow_changes(
+    stream: Stream,
+    kind: Kind,
+    namespace: str | None,
+    label_selector: str,
+    report: Callable[[str | None, Json], None],
+    missed: Callable[[], None],
+) -> None:
+    """Reports the objects of a kind in one namespace, or in all of them, and every change of them, until cancelled.
+
+    The API server tells of what is there when the watch begins as of what was created, so that nothing is listed.
+
+    Args:
+        stream: The connection; one for metadata alone where no more is needed.
+        kind: The kind.
+        namespace: Where to look; None: everywhere.
+        label_selector: Which of them.
+        report: Where events go.
+        missed: Called when the watch begins, and whenever it does so anew: what was deleted before is not reported.
+    """
+
+    async def begin() -> str:
+        missed()
+        return ""
+
+    await _watch(stream, kind, namespace, label_selector, report, begin)
+
+
+async def _watch(
+    stream: Stream,
+    kind: Kind,
+    namespace: str | None,
+    label_selector: str,
+    report: Callable[[str | None, Json], None],
+    begin: Callable[[], Awaitable[str]],
+) -> None:
     since = warned = ""
     wait = _FIRST_WAIT_SECONDS
     while True:
         try:
             if not since:
-                found, since = await api.list_with_version(kind, namespace, label_selector=label_selector)
-                for thing in found:
-                    report(None, thing)
+                since = await begin()
             async for line in stream(kind.path(namespace), _query(since, label_selector), SILENT_SECONDS):
                 since = _take_in(json.loads(line), since, report)
                 wait = _FIRST_WAIT_SECONDS
@@ -64,7 +110,7 @@ async def follow(
                 since = ""
                 if error.status != _GONE and str(error) != warned:
                     warned, told = str(error), logger.warning
-            told("The watch of %s in %s broke: %s", kind.plural, namespace, error)
+            told("The watch of %s in %s broke: %s", kind.plural, namespace or "all namespaces", error)
         await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311  no secret
         wait = min(_LAST_WAIT_SECONDS, wait * 2)
 
@@ -80,10 +126,5 @@ def _take_in(event: Json, since: str, report: Callable[[str | None, Json], None]
 
 
 def _query(since: str, label_selector: str) -> dict[str, str]:
-    return {
-        "watch": "true",
-        "allowWatchBookmarks": "true",
-        "resourceVersion": since,
-        "labelSelector": label_selector,
-        "timeoutSeconds": str(WATCH_SECONDS),
-    }
+    query = {"watch": "true", "allowWatchBookmarks": "true", "labelSelector": label_selector, "timeoutSeconds": str(WATCH_SECONDS)}
+    return {**query, "resourceVersion": since} if since else query

@@ -5,12 +5,13 @@ Events fill the cache (`on_...`), which costs no request. Where the planner woul
 next plan finds the same again.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from imagejob_api.pod import LABEL_MEMBER
-from imagejob_operator.kubernetes import KubernetesApi, NotFoundError
+from imagejob_operator.kubernetes import KubernetesApi, NotFoundError, Page
 from imagejob_operator.kubernetes.kinds import LEASE, NODE, NODE_LIMIT, POD
 from imagejob_operator.limits.cache import LimitCache
 from imagejob_operator.limits.facts import InvalidLimitError, Json, Pair, read_limit, read_node
@@ -21,7 +22,7 @@ from imagejob_operator.limits.records import pair_of, read_record
 from imagejob_operator.limits.status import StatusPace
 from imagejob_operator.limits.vacancies import Vacancies
 from imagejob_operator.limits.view import LimitsView
-from imagejob_operator.lists import Lister, Objects, list_in
+from imagejob_operator.lists import Lister, Objects, pages_in
 from imagejob_operator.metrics import Metrics
 from imagejob_operator.settings import Settings
 from imagejob_operator.versions import Versions
@@ -53,8 +54,8 @@ class LimitController:
         self._notices = Notices(api)
         self._paces: dict[str, StatusPace] = {}
         self._status_waits: set[str] = set()
-        self._limit_objects = Objects(Versions[str](), _name, self._limit_seen, self._limit_gone, lambda: api.list(NODE_LIMIT))
-        self._node_objects = Objects(Versions[str](), _name, self._node_seen, self._node_gone, lambda: api.list(NODE))
+        self._limit_objects = Objects(Versions[str](), _name, self._limit_seen, self._limit_gone, partial(api.pages, NODE_LIMIT))
+        self._node_objects = Objects(Versions[str](), _name, self._node_seen, self._node_gone, partial(api.pages, NODE))
         self._pod_objects = Objects(Versions[str](), pod_name, self._pod_seen, self._pod_gone, self._list_pods)
         self._lease_objects = Objects(Versions[Pair](), self._pair, self._lease_seen, self._lease_gone, self._list_leases)
         self._lister = Lister(
@@ -230,13 +231,13 @@ class LimitController:
     def _pair(self, lease: Json) -> Pair | None:
         return pair_of(lease, self._cache.limits, self._cache.nodes)
 
-    async def _list_leases(self) -> list[dict[str, object]]:
-        return await self._api.list(LEASE, self._settings.namespace, label_selector=f"{LABEL_MANAGED_BY}={MANAGED_BY}")
+    def _list_leases(self) -> AsyncIterator[Page]:
+        return self._api.pages(LEASE, self._settings.namespace, label_selector=f"{LABEL_MANAGED_BY}={MANAGED_BY}")
 
-    async def _list_pods(self) -> list[dict[str, object]]:
+    def _list_pods(self) -> AsyncIterator[Page]:
         namespaces = self._settings.watch_namespaces
         not_ended = "status.phase!=Succeeded,status.phase!=Failed"
-        return await list_in(self._api, POD, namespaces, label_selector=f"{LABEL_MEMBER}=true", field_selector=not_ended)
+        return pages_in(self._api, POD, namespaces, label_selector=f"{LABEL_MEMBER}=true", field_selector=not_ended)
 
 
 def _name(obj: Json) -> str:

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from typing import Final
+from typing import Final, Self
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.pipeline import ImagePipelineSpec
@@ -25,7 +25,33 @@ _NOT_FOR_PODS: Final = {
 """What only the operator acts on; left out, so that a change of it changes no file."""
 
 
-def job_file(owner: Json, spec: ImageJobSpec, pipeline: ImagePipelineSpec, stored: JobFile | None) -> JobFile:
+class StoredFile(BaseModel):
+    """What is kept in mind of a job file that is in the cluster."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: str
+    """Of all that it says."""
+    parallelism: int
+    """Of its spec."""
+    pipeline: ImagePipelineSpec
+    """Its steps."""
+
+    @classmethod
+    def of(cls, file: JobFile) -> Self:
+        """What is kept of a file."""
+        return cls(digest=_digest(file.encoded()), parallelism=file.spec.parallelism, pipeline=file.pipeline)
+
+    def says(self, file: JobFile) -> bool:
+        """Whether it says the same as this one."""
+        return self.digest == _digest(file.encoded())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def job_file(owner: Json, spec: ImageJobSpec, pipeline: ImagePipelineSpec, stored: StoredFile | None) -> JobFile:
     """The file for the pods of an ImageJob.
 
     Args:
@@ -36,7 +62,7 @@ def job_file(owner: Json, spec: ImageJobSpec, pipeline: ImagePipelineSpec, store
             is changed or deleted meanwhile, and the number of shards does not follow `parallelism`.
     """
     metadata = owner["metadata"]
-    kept = _NOT_FOR_PODS if stored is None else {**_NOT_FOR_PODS, "parallelism": stored.spec.parallelism}
+    kept = _NOT_FOR_PODS if stored is None else {**_NOT_FOR_PODS, "parallelism": stored.parallelism}
     return JobFile(
         name=metadata["name"],
         namespace=metadata["namespace"],
@@ -74,4 +100,4 @@ def pods_digest(file: JobFile) -> str:
     content = file.spec.model_dump(mode="json", include=fields, exclude_defaults=True)
     content["backoff"] = file.spec.failure_policy.backoff_limit_per_shard
     content["pipeline"] = file.pipeline.model_dump(mode="json", exclude_defaults=True)
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    return _digest(json.dumps(content, sort_keys=True))

@@ -23,7 +23,7 @@ def cluster() -> FakeCluster:
 
 
 def operator_of(cluster: FakeCluster) -> Operator:
-    return Operator(Connection(KubernetesApi(cluster), no_stream), SETTINGS, Metrics())
+    return Operator(Connection(KubernetesApi(cluster), no_stream, no_stream), SETTINGS, Metrics())
 
 
 async def test_a_list_that_fails_holds_up_only_the_next_one(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,13 @@
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
 
-from imagejob_operator.kubernetes import KubernetesApi, RefusedError
+from imagejob_operator.kubernetes import KubernetesApi, Page, RefusedError
 from imagejob_operator.kubernetes.kinds import POD
-from imagejob_operator.lists import RELIST_SECONDS, Lister, Objects, list_in
+from imagejob_operator.lists import RELIST_SECONDS, Lister, Objects, pages_in
 from imagejob_operator.versions import Versions
 
 Thing = Mapping[str, Any]
@@ -25,6 +25,7 @@ class Kind:
         self.listed: list[Thing] = []
         self.lists = 0
         self.meanwhile: Callable[[], None] = lambda: None
+        self.between_pages: Callable[[], None] = lambda: None
         self.objects: Objects[str] = Objects(Versions[str](), self._name, self._seen, self._gone, self._list)
 
     def _name(self, seen: Thing) -> str | None:
@@ -37,11 +38,13 @@ class Kind:
     def _gone(self, key: str) -> None:
         self.known.pop(key, None)
 
-    async def _list(self) -> Sequence[Thing]:
+    async def _list(self) -> AsyncIterator[Page]:
         self.lists += 1
-        listed = list(self.listed)
+        listed = [dict(each) for each in self.listed]
         self.meanwhile()
-        return listed
+        for each in listed:
+            yield Page([each], "1")
+            self.between_pages()
 
 
 @pytest.fixture
@@ -84,6 +87,18 @@ async def test_what_is_told_while_a_list_is_on_its_way_is_newer(kind: Kind) -> N
     kind.meanwhile = meanwhile
     await kind.objects.relist()
     assert kind.known == {"changed": 9, "made-anew": 11, "new": 12}
+
+
+async def test_what_goes_between_two_pages_does_not_come_back(kind: Kind) -> None:
+    kind.listed = [thing("first", 1), thing("second", 1)]
+
+    def between_pages() -> None:
+        kind.objects.report("DELETED", thing("first", 5))
+        kind.objects.report("DELETED", thing("second", 5))
+
+    kind.between_pages = between_pages
+    await kind.objects.relist()
+    assert kind.known == {}
 
 
 async def test_lists_are_made_at_the_start_and_when_it_is_time(kind: Kind) -> None:
@@ -129,13 +144,13 @@ class Namespaces:
 
 
 async def test_a_namespace_that_is_gone_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    found = await list_in(KubernetesApi(Namespaces("b")), POD, ("a", "b", "c"))
-    assert [each["metadata"]["name"] for each in found] == ["of-a", "of-c"]
+    pages = [page async for page in pages_in(KubernetesApi(Namespaces("b")), POD, ("a", "b", "c"))]
+    assert [each["metadata"]["name"] for page in pages for each in page.items] == ["of-a", "of-c"]
     assert "Namespace b is left aside" in caplog.text
 
 
 async def test_rights_that_are_missing_everywhere_are_an_error() -> None:
     with pytest.raises(RefusedError, match="pods in b are forbidden"):
-        await list_in(KubernetesApi(Namespaces("a", "b")), POD, ("a", "b"))
+        await anext(pages_in(KubernetesApi(Namespaces("a", "b")), POD, ("a", "b")))
     with pytest.raises(RefusedError):
-        await list_in(KubernetesApi(Namespaces("v1")), POD, ())
+        await anext(pages_in(KubernetesApi(Namespaces("v1")), POD, ()))

@@ -23,6 +23,7 @@ from imagejob_operator.imagejobs.acceptance import accept, read_spec
 from imagejob_operator.imagejobs.observed import Observed
 from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.limits.view import LimitFacts
+from imagejob_operator.objects.job_file import StoredFile
 from imagejob_operator.objects.jobs import batch_job
 from imagejob_operator.objects.naming import own_labels
 from imagejob_operator.settings import Settings
@@ -105,7 +106,7 @@ def started(job: Json, part: Part = Part.WORK, *, at: float = 0.0, completions: 
     )
     child["metadata"] |= {"uid": f"uid-of-{child['metadata']['name']}", "creationTimestamp": format_time(START)}
     child["status"] = {"startTime": format_time(START)}
-    return seen(job, at=at, stored=accepted.file, jobs=[child], **known)
+    return seen(job, at=at, stored=StoredFile.of(accepted.file), jobs=[child], **known)
 
 
 def with_condition(child: Json, kind: str, *, at: float = 0.0, reason: str = "", message: str = "") -> Json:

@@ -39,6 +39,8 @@ class FakeCluster:
         self.now: datetime = START
         self.objects: dict[Key, Json] = {}
         self.writes: list[str] = []
+        self.reads = 0
+        """Objects that were asked for by name."""
         self.kill_after: int | None = None
         """Writes after which the operator is killed: the last one is done, and its answer never arrives."""
         self.refuse: Callable[[str, str], tuple[int, str] | None] = lambda _method, _path: None
@@ -72,6 +74,7 @@ class FakeCluster:
         if known is None:
             return 404, {"reason": "NotFound", "message": f"{key[2]} not found"}
         if method == "GET":
+            self.reads += 1
             return 200, known
         return self._delete(key, known, body or {}) if method == "DELETE" else self._patch(key, known, subresource, body or {})
 

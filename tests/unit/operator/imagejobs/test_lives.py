@@ -556,11 +556,12 @@ def test_what_nobody_asks_for_after_the_end_is_forgotten() -> None:
         cluster.report(cluster.running_pods[0], PodProgress(images=images(1)))
         await step(cluster, operator)
         (memory,) = operator.controller._memories.values()
-        assert memory.stored is not None
+        assert operator.controller._files.get((NAMESPACE, "flowers"), memory.uid) is not None
         assert memory.reports
         await work(cluster, operator)
-        (memory,) = operator.controller._memories.values()
-        assert (memory.stored, memory.reports) == (None, {})
+        await operator.look_again()
+        assert operator.controller._memories == {}
+        assert operator.controller._files.get((NAMESPACE, "flowers"), memory.uid) is None
 
     run(scenario)
 

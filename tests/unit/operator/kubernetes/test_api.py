@@ -13,7 +13,7 @@ from imagejob_operator.kubernetes import (
     NotFoundError,
     RefusedError,
 )
-from imagejob_operator.kubernetes.api import ATTEMPTS
+from imagejob_operator.kubernetes.api import ATTEMPTS, FIRST_PAGE, LARGEST_PAGE, PAGE_BYTES
 from imagejob_operator.kubernetes.kinds import CONFIG_MAP, IMAGE_JOB, JOB, LEASE, NODE
 
 Json = dict[str, Any]
@@ -107,6 +107,11 @@ async def test_an_answer_that_is_no_json_is_shown_as_it_is() -> None:
         await KubernetesApi(proxy).get(JOB, "a", "team")
 
 
+def page_of(count: int, size: int, **metadata: str) -> Answer:
+    items = [{"metadata": {"name": f"{number}", "annotations": {"x": "x" * size}}} for number in range(count)]
+    return ok({"items": items, "metadata": {"resourceVersion": "5", **metadata}})
+
+
 async def test_a_list_is_read_page_by_page() -> None:
     pages = [
         ok({"items": [{"metadata": {"name": "a"}}], "metadata": {"continue": "more", "resourceVersion": "5"}}),
@@ -114,17 +119,28 @@ async def test_a_list_is_read_page_by_page() -> None:
     ]
     server = Server(*pages)
 
-    found, version = await server.api.list_with_version(JOB, "team", label_selector="a=b")
+    found = [page async for page in server.api.pages(JOB, "team", label_selector="a=b")]
 
-    assert [(each["kind"], each["apiVersion"], each["metadata"]["name"]) for each in found] == [
+    assert [(each["kind"], each["apiVersion"], each["metadata"]["name"]) for page in found for each in page.items] == [
         ("Job", "batch/v1", "a"),
         ("Job", "batch/v1", "b"),
     ]
-    assert version == "5"
+    assert [page.version for page in found] == ["5", "5"]
     assert [asked[2] for asked in server.asked] == [
-        {"limit": "500", "labelSelector": "a=b"},
-        {"limit": "500", "labelSelector": "a=b", "continue": "more"},
+        {"limit": str(FIRST_PAGE), "labelSelector": "a=b"},
+        {"limit": str(LARGEST_PAGE), "labelSelector": "a=b", "continue": "more"},
     ]
+
+
+async def test_a_page_has_as_many_objects_as_fit_into_a_few_megabytes() -> None:
+    large = 200_000
+    sizes = (large, 100 * large, 1, 1)
+    pages = [page_of(2, size, **({"continue": "more"} if number < 3 else {})) for number, size in enumerate(sizes)]
+    server = Server(*pages)
+
+    assert len(await server.api.list(JOB)) == 8
+
+    assert [int(asked[2]["limit"]) for asked in server.asked] == [FIRST_PAGE, PAGE_BYTES // large, 1, LARGEST_PAGE]
 
 
 async def test_a_deletion_of_what_is_gone_is_done() -> None:
