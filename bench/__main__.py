@@ -14,6 +14,7 @@ BENCHES = {
     "prefect": "Prefect's example with 2, 1 and 4 slots, and its fast variant, against the ideal",
     "lease": "writes per image and time lost to the Lease: 1,000 images, 4 processes, 1 slot",
     "handover": "a slot's way from process to process on a real API server, against a bare write's way to a watch",
+    "operator_memory": "the operator's memory with 1,200 ImageJobs of the largest size and 10,000 small ones, and at a restart over them",
     "decode": "decode + resize against a bare Pillow loop",
     "throughput": "the runner against a bare torch loop over tensors that are decoded already",
     "outofbox": "600 mixed photos with no setting by the user, against a plain torch DataLoader script",

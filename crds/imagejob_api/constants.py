@@ -11,6 +11,10 @@ fail."""
 
 DEFAULT_CHUNK_SIZE: Final = 128
 MAX_INLINE_URLS: Final = 1000
+MAX_INLINE_CHARACTERS: Final = 160 * 1024
+"""Of all inline URLs and their ids together."""
+MAX_OBJECT_CHARACTERS: Final = 200 * 1024
+"""Of an ImageJob or an ImagePipeline with its labels and annotations."""
 MAX_JOB_NAME: Final = 52
 DEFAULT_GPU_RESOURCE: Final = "nvidia.com/gpu"
 

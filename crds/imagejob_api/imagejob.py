@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from imagejob_api.base import NAME_PATTERN, ApiModel, OutputUrl, SourceUrl, SubdomainName
-from imagejob_api.constants import DEFAULT_CHUNK_SIZE, MAX_INLINE_URLS, MAX_JOB_NAME
+from imagejob_api.constants import DEFAULT_CHUNK_SIZE, MAX_INLINE_CHARACTERS, MAX_INLINE_URLS, MAX_JOB_NAME
 from imagejob_api.meta import Condition, Metadata, Resource, Timestamp
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_api.rules import ListMap, Rule, exactly_one
@@ -49,10 +49,19 @@ class Prefix(ApiModel):
 class Source(ApiModel):
     """Where the images are: exactly one of urls, manifest, prefix."""
 
-    RULES: ClassVar = (exactly_one("urls", "manifest", "prefix"),)
+    RULES: ClassVar = (
+        exactly_one("urls", "manifest", "prefix"),
+        Rule(
+            message=f"urls may have {MAX_INLINE_CHARACTERS:,} characters together, ids included; put them into a manifest",
+            cel="!has(self.urls) || self.urls.map(each, each.url.size() + (has(each.id) ? each.id.size() : 0)).sum() "
+            f"<= {MAX_INLINE_CHARACTERS}",
+            holds=lambda source: sum(len(each.url) + len(each.id or "") for each in source.urls or ()) <= MAX_INLINE_CHARACTERS,
+            field_path=".urls",
+        ),
+    )
 
     urls: Annotated[list[ImageUrl], Field(min_length=1, max_length=MAX_INLINE_URLS)] | None = None
-    """The inputs themselves, up to 1,000."""
+    """The inputs themselves, up to 1,000, with 163,840 characters together."""
     manifest: Manifest | None = None
     """A file that lists the inputs."""
     prefix: Prefix | None = None

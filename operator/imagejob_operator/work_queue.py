@@ -14,9 +14,9 @@ A key is in at most one of these places, so the queue never holds more than ther
 """
 
 import asyncio
-import itertools
 import logging
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
@@ -26,8 +26,12 @@ logger = logging.getLogger(__name__)
 Key = tuple[str, ...]
 """What is to be reconciled; its kind comes first: ``("ImageJob", namespace, name)``."""
 
+URGENT_IN_A_ROW: Final = 4
+"""Urgent keys after which another one has its turn, if any waits."""
 BACKOFF_FIRST_SECONDS: Final = 0.2
 BACKOFF_LAST_SECONDS: Final = 60.0
+_LONGEST_TEXT: Final = 1000
+"""Of an error that is remembered: the API server quotes what users wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class WorkQueue:
     Args:
         reconcile: Makes the world of one key as it should be. It returns None, or the seconds after which to look again.
         workers: Reconciles at the same time.
-        urgent: Kinds that go before the others.
+        urgent: Kinds that go before the others, `URGENT_IN_A_ROW` at a time: a stream of them holds up nobody else for long.
         deadline_seconds: A reconcile that takes longer is cancelled, and counts as an error.
         ended: Told of every reconcile that ended.
     """
@@ -75,8 +79,10 @@ class WorkQueue:
         self._urgent = frozenset(urgent)
         self._deadline_seconds = deadline_seconds
         self._ended = ended
-        self._order = itertools.count()
-        self._waiting: asyncio.PriorityQueue[tuple[bool, int, Key]] = asyncio.PriorityQueue()
+        self._waiting = asyncio.Semaphore(0)
+        self._urgent_keys: deque[Key] = deque()
+        self._other_keys: deque[Key] = deque()
+        self._in_a_row = 0
         self._ready: dict[Key, float] = {}
         self._later: dict[Key, asyncio.TimerHandle] = {}
         self._running: set[Key] = set()
@@ -100,7 +106,8 @@ class WorkQueue:
             self._again.add(key)
         elif key not in self._ready:
             self._ready[key] = asyncio.get_running_loop().time()
-            self._waiting.put_nowait((key[0] not in self._urgent, next(self._order), key))
+            (self._urgent_keys if key[0] in self._urgent else self._other_keys).append(key)
+            self._waiting.release()
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Reconcile a key in so many seconds, unless that happens earlier anyway."""
@@ -127,7 +134,8 @@ class WorkQueue:
 
     async def _work(self) -> None:
         while True:
-            _, _, key = await self._waiting.get()
+            await self._waiting.acquire()
+            key = self._next()
             del self._ready[key]
             self._running.add(key)
             try:
@@ -140,6 +148,14 @@ class WorkQueue:
             elif delay is not None:
                 self.add_after(key, delay)
             await asyncio.sleep(0)  # a reconcile that never waits would keep watches and probes from their turn
+
+    def _next(self) -> Key:
+        """The key whose turn it is; one must be there."""
+        if self._urgent_keys and (self._in_a_row < URGENT_IN_A_ROW or not self._other_keys):
+            self._in_a_row += 1
+            return self._urgent_keys.popleft()
+        self._in_a_row = 0
+        return self._other_keys.popleft()
 
     async def _attempt(self, key: Key) -> float | None:
         """Reconcile a key; returns when to do so again."""
@@ -161,7 +177,7 @@ class WorkQueue:
 
     def _failed(self, outcome: Outcome) -> float:
         before = self._failures.get(outcome.key)
-        text = repr(outcome.error)
+        text = repr(outcome.error)[:_LONGEST_TEXT]
         count = before.count + 1 if before else 1
         self._failures[outcome.key] = _Failures(count, text)
         if before is None or before.text != text:

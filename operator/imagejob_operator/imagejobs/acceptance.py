@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from imagejob_api import output_in_pods
+from imagejob_api.constants import MAX_OBJECT_CHARACTERS
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_api.pod import JobFile
@@ -15,6 +16,7 @@ from imagejob_api.reasons import Reason
 from imagejob_api.wording import field_path, mistakes
 from imagejob_api.yamlfile import Document
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
+from imagejob_operator.manifest import Json
 from imagejob_operator.objects.job_file import MAX_BYTES, job_file
 
 _SHOWN_MISTAKES: Final = 5
@@ -42,9 +44,32 @@ def read_spec(seen: Observed) -> ImageJobSpec:
     """The spec of an ImageJob.
 
     Raises:
-        NotAcceptedError: It is not valid.
+        NotAcceptedError: It is not valid, or the ImageJob is longer than any may be and has not started.
     """
+    characters = _characters(seen.job)
+    if characters > MAX_OBJECT_CHARACTERS and not seen.jobs and not (seen.job.get("status") or {}).get("startTime"):
+        raise NotAcceptedError(
+            Reason.INVALID_SPEC,
+            f"The ImageJob has {characters:,} characters with its labels and annotations, and may have {MAX_OBJECT_CHARACTERS:,}; put its"
+            " URLs into a manifest, and take out annotations.",
+        )
     return _checked(ImageJobSpec, seen.job.get("spec"), Reason.INVALID_SPEC)
+
+
+def _characters(job: Json) -> int:
+    """Length of all keys and texts of the spec, the labels and the annotations: no more than the admission policy counts."""
+    metadata = job["metadata"]
+    left: list[object] = [job.get("spec"), metadata.get("labels"), metadata.get("annotations")]
+    count = 0
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            count += len(value)
+        elif isinstance(value, dict):
+            left += (*value.keys(), *value.values())
+        elif isinstance(value, list):
+            left += value
+    return count
 
 
 def accept(seen: Observed, spec: ImageJobSpec, *, started: bool) -> Accepted:

@@ -19,11 +19,12 @@ from imagejob_operator.imagejobs.executor import Executor, HinderedError, Leftov
 from imagejob_operator.imagejobs.inquiries import Answer, inquire
 from imagejob_operator.imagejobs.job_summary import JobSummary
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
+from imagejob_operator.imagejobs.pace import StatusPace
 from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.imagejobs.situation import holds, read_status
-from imagejob_operator.imagejobs.status import as_json, only_numbers, status_patch
-from imagejob_operator.kubernetes import ConflictError, KubernetesApi, NotFoundError, RefusedError
-from imagejob_operator.kubernetes.events import new_event, post_event
+from imagejob_operator.imagejobs.status import as_json, status_patch
+from imagejob_operator.kubernetes import ApiError, ConflictError, KubernetesApi, NotFoundError, RefusedError
+from imagejob_operator.kubernetes.events import EventRecorder
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.manifest import Json
@@ -53,7 +54,7 @@ class _Memory:
     file_ready: bool | None = None
     """Whether the ConfigMap is there; None: nobody has looked."""
     reports: Mapping[int, PodImages] = field(default_factory=dict)
-    written_at: float | None = None
+    pace: StatusPace = field(default_factory=StatusPace)
     asked: Inquiry | None = None
     asked_at: float = 0.0
     answer: Answer = field(default_factory=Answer)
@@ -95,6 +96,7 @@ class ImageJobController:
         self._utc = utc
         self._clock = clock
         self._executor = Executor(api, caches, settings)
+        self._recorder = EventRecorder(api, utc, clock)
         self._memories: dict[Key, _Memory] = {}
         self._files: Bodies[Name] = Bodies()
 
@@ -246,7 +248,10 @@ class ImageJobController:
     async def _answer(self, namespace: str, inquiry: Inquiry, memory: _Memory) -> Answer:
         """What Events say, asked for only now and then."""
         if memory.asked != inquiry or self._clock() - memory.asked_at >= inquiry.fresh_seconds:
-            memory.answer = await inquire(self._api, namespace, inquiry)
+            try:
+                memory.answer = await inquire(self._api, namespace, inquiry)
+            except ApiError as error:  # they only explain: the job goes on without
+                logger.warning("Why %s %s in %s does not go on cannot be read: %s", inquiry.kind, inquiry.uid, namespace, error)
             memory.asked, memory.asked_at = inquiry, self._clock()
         return memory.answer
 
@@ -258,17 +263,16 @@ class ImageJobController:
         patch = status_patch(before, after)
         if not patch:
             return made.again_after
-        if only_numbers(before, after) and memory.written_at is not None:
-            left = memory.written_at + self._settings.status_seconds - self._clock()
-            if left > 0:
-                return min(left, made.again_after if made.again_after is not None else left)
+        pause = self._settings.status_seconds
+        left = memory.pace.wait_seconds(before, after, self._clock(), pause)
+        if left > 0:
+            return min(left, made.again_after if made.again_after is not None else left)
         for notice in made.notices:
-            event = new_event(IMAGE_JOB, job["metadata"], notice.kind, notice.reason, notice.message, self._utc())
-            await post_event(self._api, event)
+            await self._recorder.post(IMAGE_JOB, job["metadata"], notice.kind, notice.reason, notice.message)
         again = await self._write_status(job, patch)
         if again is not None:
             return again
-        memory.written_at = self._clock()
+        memory.pace.wrote(before, after, self._clock(), pause)
         return made.again_after
 
     async def _write_status(self, job: Json, patch: Json) -> float | None:

@@ -78,6 +78,12 @@ BROKEN = [
     ),
     Broken("source scheme", image_job(source={"prefix": {"url": "ftp://photos/x"}}), "spec.source.prefix.url", SCHEMES),
     Broken("manifest scheme", image_job(source={"manifest": {"url": "ftp://list.csv"}}), "spec.source.manifest.url", SCHEMES),
+    Broken(
+        "long inline urls",
+        image_job(source={"urls": [{"id": str(index), "url": f"https://photos.example/{'x' * 4000}"} for index in range(41)]}),
+        "spec.source.urls",
+        "urls may have 163,840 characters together, ids included; put them into a manifest",
+    ),
     Broken("inline scheme", image_job(source={"urls": [{"url": "a.jpg"}, {"url": "htp://b.jpg"}]}), "spec.source.urls[1].url", SCHEMES),
     Broken(
         "output scheme",

@@ -219,6 +219,28 @@ def test_urgent_kinds_go_first_and_the_rest_in_order() -> None:
     run(scenario())
 
 
+def test_a_stream_of_urgent_keys_leaves_the_others_their_share() -> None:
+    async def scenario() -> None:
+        async def reconcile(key: Key) -> None:
+            if key[0] == "Lease":
+                queue.add(("Lease", "node-1", str(len(world.starts))))  # the next one waits before this one has ended
+
+            await asyncio.sleep(1)
+
+        world = World(reconcile)
+        queue = WorkQueue(world.reconcile, workers=2, urgent={"Lease"})
+        for number in range(10):
+            queue.add(("Lease", f"node-{number}", "gpu"))
+            queue.add(("ImageJob", "a", str(number)))
+        async with working(queue):
+            await asyncio.sleep(30)
+        first = [key[0] for key in world.keys[:50]]
+        assert first.count("ImageJob") == 10
+        assert first.count("Lease") == 40
+
+    run(scenario())
+
+
 def test_reconciles_that_never_wait_let_others_have_their_turn() -> None:
     async def scenario() -> None:
         async def reconcile(key: Key) -> None:
@@ -293,7 +315,7 @@ def test_every_add_is_followed_by_a_reconcile_that_began_later(
             assert queue.depth == 0
             left = [*queue._ready, *queue._later, *queue._running, *queue._again, *queue._failures]
             assert not left, "nothing is left behind"
-            assert queue._waiting.empty()
+            assert queue._waiting.locked()
 
     logging.disable(logging.CRITICAL)
     try:

@@ -10,7 +10,7 @@
   verbs: [patch]
 - apiGroups: [imagejob.dev]
   resources: [imagepipelines]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
@@ -22,13 +22,13 @@
   verbs: [patch] # of such a pod: its Job keeps it until somebody says that it has ended
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, patch]
+  verbs: [get, watch, create, patch] # watch, here and below: what somebody deletes is made again
 - apiGroups: [""]
   resources: [serviceaccounts]
-  verbs: [get, create]
+  verbs: [get, watch, create]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings]
-  verbs: [get, create]
+  verbs: [get, watch, create]
 # To bind pods to this one role, whose rights the operator itself has not.
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [clusterroles]
@@ -36,7 +36,7 @@
   verbs: [bind]
 - apiGroups: [""]
   resources: [events]
-  verbs: [list, create] # list: why a Job could not make its pods
+  verbs: [list, create, patch] # patch: one that is there already. list: why a Job could not make its pods
 - apiGroups: [resource.k8s.io]
   resources: [resourceclaims]
   verbs: [get] # of one that a job names and that is not there nobody else speaks
@@ -49,7 +49,7 @@
   verbs: {{ .Values.limits.manage | ternary "[get, list, watch, create, update, delete]" "[get, watch, update]" }}
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings]
-  verbs: [get, create]
+  verbs: [get, watch, create]
 {{- end }}
 
 {{/* Of the cluster: Nodes and NodeLimits are in no namespace. Not needed where another operator manages the limits. */}}
