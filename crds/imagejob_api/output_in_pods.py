@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from imagejob_api.imagejob import ImageJobSpec
-from imagejob_api.pod import shard_count
+from imagejob_api.pod import pod_count, shard_count
 
 FIX: Final = "write to a bucket (s3://bucket/folder), or mount a persistentVolumeClaim there (template.volumes, template.volumeMounts)"
 
@@ -49,7 +49,8 @@ def _other_pods(spec: ImageJobSpec) -> str | None:
         return "the pod that lists the source is another than those that work"
     shards = shard_count(len(spec.source.urls), spec.chunk_size, spec.shards, spec.parallelism)
     if shards > 1:
-        return f"{shards} pods work, one for each shard"
+        pods = pod_count(shards, spec.parallelism)
+        return f"{pods} pods work, one for each shard" if pods > 1 else f"its {shards} shards may be several pods' work"
     if spec.failure_policy.retry_failed:
         return "with failurePolicy.retryFailed the pod that ends the job is another than the one that works"
     return None

@@ -52,7 +52,7 @@ ENV_ALLOWED_MODULES: Final = "IMAGEJOB_ALLOWED_MODULES"
 """Modules, separated by commas, whose functions a pipeline may name; with it set no others are imported. Unset or empty: all."""
 
 SHARDS_PER_POD: Final = 4
-"""Shards for each pod at once unless the job sets their number: room for a larger `parallelism` later, and a crash costs less."""
+"""Shards for each pod at once unless the job sets their number: room for a larger `parallelism` later, and for nodes of unequal speed."""
 
 
 class Part(IntEnum):
@@ -222,6 +222,14 @@ class PodResult(_Report):
     """From the pod that found every row in the output and completed it."""
     error: ErrorReport | None = None
     """Why it failed."""
+
+
+def pod_count(shards: int, parallelism: int) -> int:
+    """Pods that share the shards of a job, over all its time: one for each shard; a single one where never two are to work at once.
+
+    Each pod loads the model once, so one after the other would only cost their starts. Many small ones share the work out evenly.
+    """
+    return 1 if parallelism == 1 else shards
 
 
 def shard_count(total: int, chunk_size: int, shards: int | None, parallelism: int) -> int:

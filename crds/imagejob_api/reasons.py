@@ -77,7 +77,7 @@ class Reason(StrEnum):
 
     # Reconciling
     PREPARING = "Preparing", "The operator is making the job's objects."
-    REPLACING_JOB = "ReplacingJob", "The pods are being replaced, since spec.template or spec.gpu has changed."
+    REPLACING_JOB = "ReplacingJob", "The pods are being replaced, since the spec wants others, or several instead of one."
     STOPPING = "Stopping", "The job's pods are ending; the job is over when they are gone."
     RECONCILED = "Reconciled", "The job's objects are as the spec wants them."
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from imagejob_api.pod import PodImages
+from imagejob_api.pod import Part, PodImages
 from imagejob_api.reasons import ConditionType
 from imagejob_operator.imagejobs import planner
 from imagejob_operator.imagejobs.actions import EnsureAccess, EnsureFile, Inquiry, Plan
@@ -18,6 +18,7 @@ from imagejob_operator.imagejobs.counting import newest_reports
 from imagejob_operator.imagejobs.executor import Executor, HinderedError, LeftoverError
 from imagejob_operator.imagejobs.inquiries import Answer, inquire
 from imagejob_operator.imagejobs.job_summary import JobSummary
+from imagejob_operator.imagejobs.job_view import JobView
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
 from imagejob_operator.imagejobs.pace import StatusPace
 from imagejob_operator.imagejobs.pod_view import PodView
@@ -54,6 +55,8 @@ class _Memory:
     file_ready: bool | None = None
     """Whether the ConfigMap is there; None: nobody has looked."""
     reports: Mapping[int, PodImages] = field(default_factory=dict)
+    work_uid: str = ""
+    """Of the Job that the reports are about."""
     pace: StatusPace = field(default_factory=StatusPace)
     asked: Inquiry | None = None
     asked_at: float = 0.0
@@ -218,7 +221,10 @@ class ImageJobController:
         else:
             begun = bool(jobs) or status.start_time is not None or memory.file_ready is not None
             stored = await self._stored(job, memory) if begun else None
-            memory.reports = newest_reports(pods, memory.reports)
+            works = next((job.uid for job in filter(None, map(JobView.of, jobs)) if job.part is Part.WORK), "")
+            # A Job that was made anew may share the shards out among another number of pods.
+            memory.reports = newest_reports(pods, memory.reports if memory.work_uid == works else {})
+            memory.work_uid = works
         held_back = memory.refused_generation == metadata.get("generation", 0) and (
             self._clock() - memory.refused_at < planner.REFUSED_AGAIN_SECONDS
         )

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Final
 
 from imagejob_api.imagejob import ImageJobStatus, Phase
-from imagejob_api.pod import Part
+from imagejob_api.pod import Part, pod_count
 from imagejob_api.reasons import ConditionType, Reason
 from imagejob_operator.constants import ANNOTATION_STOP, LABEL_KUEUE_QUEUE
 from imagejob_operator.imagejobs import ending, notices, stalled, status
@@ -205,7 +205,7 @@ class _Course:
         job = self._current()
         if job is None:
             return self._create(self._next_part())
-        if not job.ended and (job.deleting or job.digest != pods_digest(self.accepted.file)):
+        if not job.ended and (job.deleting or job.digest != pods_digest(self.accepted.file) or self._is_narrow(job)):
             return self._replace(job)
         if job.ended:
             return self._after(job)
@@ -214,6 +214,10 @@ class _Course:
     def _current(self) -> JobView | None:
         """The Job that the work stands at."""
         return next((self.now.jobs[part] for part in reversed(Part) if part in self.now.jobs), None)
+
+    def _is_narrow(self, job: JobView) -> bool:
+        """Whether a Job was made for one pod, and there are to be several."""
+        return job.part is Part.WORK and job.completions < pod_count(self.now.shards, self.now.spec.parallelism)
 
     def _next_part(self) -> Part:
         return Part.PLAN if self.now.needs_plan and not self.now.shards else Part.WORK
@@ -228,7 +232,7 @@ class _Course:
 
     def _create(self, part: Part) -> Plan:
         now, file = self.now, self.accepted.file
-        completions = now.shards if part is Part.WORK else 1
+        completions = pod_count(now.shards, now.spec.parallelism) if part is Part.WORK else 1
         body = batch_job(
             now.seen.job,
             file,

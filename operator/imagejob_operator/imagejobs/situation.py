@@ -99,9 +99,8 @@ class Situation:
     @cached_property
     def shards(self) -> int:
         """Number of shards; 0 until somebody knows."""
-        work = self.jobs.get(Part.WORK)
-        if work is not None:
-            return work.completions
+        if self.before.start_time is not None and self.before.shards.total:
+            return self.before.shards.total
         if self.spec.source.urls is not None:
             stored = self.seen.stored
             parallelism = stored.parallelism if stored is not None and self.started is not None else self.spec.parallelism

@@ -136,8 +136,9 @@ def _not_suspended(now: Situation) -> State:
 def shard_counts(now: Situation) -> ShardCounts:
     """Shards by what became of them; a Job that is made anew does not take back what was done."""
     work = now.jobs.get(Part.WORK)
-    succeeded = max(now.before.shards.succeeded, work.succeeded if work is not None else 0)
-    failed = work.failed_indexes if work is not None else now.before.shards.failed
+    each = now.shards // work.completions if work is not None else 1
+    succeeded = max(now.before.shards.succeeded, each * work.succeeded if work is not None else 0)
+    failed = each * work.failed_indexes if work is not None else now.before.shards.failed
     return ShardCounts(total=now.shards, succeeded=min(succeeded, now.shards), failed=failed)
 
 

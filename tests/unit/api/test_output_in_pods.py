@@ -49,7 +49,7 @@ def test_a_folder_that_the_kubelet_makes_for_a_pod_is_the_pod_s() -> None:
     [
         ({"source": PREFIX}, "the pod that lists the source"),
         ({"images": 200, "parallelism": 2}, "2 pods work"),
-        ({"shards": 2, "chunkSize": 5}, "2 pods work"),
+        ({"shards": 2, "chunkSize": 5}, "its 2 shards may be several pods' work"),
         ({"failurePolicy": {"retryFailed": True}}, "retryFailed"),
     ],
 )

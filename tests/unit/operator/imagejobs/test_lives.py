@@ -668,3 +668,40 @@ def test_events_are_posted_once() -> None:
     cluster = run(work)
 
     assert sorted(event["reason"] for event in cluster.matching("events")) == ["Started", "Succeeded"]
+
+
+def test_a_job_of_one_pod_at_a_time_has_one_pod_until_it_may_have_more() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        await step(cluster, operator)
+        (only,) = cluster.running_pods
+        assert work_of(cluster) == (1, 1)
+        assert status_of(cluster)["shards"]["total"] == 4
+        cluster.report(only, PodProgress(images=images(6)))
+        await operator.settle()
+
+        cluster.change_spec("flowers", parallelism=3)
+        for _ in range(3):
+            await step(cluster, operator)
+        assert work_of(cluster) == (3, 4)
+        cluster.start_pods()
+        await step(cluster, operator)
+        for pod in cluster.running_pods[1:]:
+            cluster.report(pod, PodProgress(images=images(2)))
+        cluster.pass_time(11)
+        await operator.look_again()
+        assert status_of(cluster)["progress"] == "6/10", "what the first pod told is not counted twice"
+
+        cluster.change_spec("flowers", parallelism=1)
+        await step(cluster, operator)
+        assert work_of(cluster) == (1, 4)
+
+    run(scenario, image_job(parallelism=1))
+
+
+def work_of(cluster: FakeCluster) -> tuple[int, int]:
+    """Pods at once, and in all."""
+    job = cluster.get("jobs", "flowers")
+    assert job is not None
+    return job["spec"]["parallelism"], job["spec"]["completions"]
