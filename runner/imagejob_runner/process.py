@@ -66,3 +66,23 @@ def _cgroup_cpus() -> int | None:
     if quota in ("max", "-1"):
         return None
     return max(1, round(int(quota) / int(period)))
+
+
+def memory_limit() -> int:
+    """Bytes that this process and those beside it may use: its control group's limit (as in a pod with one), else the machine's memory."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path, encoding="ascii") as file:  # noqa: PTH123  as above
+                text = file.read().strip()
+        except OSError:
+            continue
+        return min(machine, int(text)) if text.isdecimal() else machine
+    return machine
+
+
+def own_memory() -> int:
+    """Bytes that this process has and cannot give back: what it has read from files is not counted."""
+    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123  as above
+        kilobytes = next((line.split()[1] for line in file if line.startswith("RssAnon:")), "0")
+    return 1024 * int(kilobytes)

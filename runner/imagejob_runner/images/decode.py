@@ -17,6 +17,7 @@ from imagejob_api.pipeline import Decode
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images.formats import format_of, is_cut_short, open_as
+from imagejob_runner.images.memory import decoding_bytes
 from imagejob_runner.images.modes import to_rgb
 
 # What Pillow finds odd in a stranger's file (metadata, a broken multi-picture index, a size) is no news for the log: either the picture
@@ -54,8 +55,10 @@ class Probe:
     """Width in pixels as stored, before any EXIF turn."""
     height: int
     """Height in pixels as stored."""
-    decoded_pixels: int
-    """Pixels that decoding will hold: fewer than width times height when the JPEG decoder scales down."""
+    draft: bool
+    """Whether the JPEG decoder scales it down."""
+    memory: int
+    """Bytes that decoding takes at one moment at most, besides the encoded file."""
 
 
 def probe(data: bytes, decode: Decode, target: tuple[int, int] | None = None) -> Probe:
@@ -74,7 +77,9 @@ def probe(data: bytes, decode: Decode, target: tuple[int, int] | None = None) ->
         image = open_as(name, data)
         width, height = _checked_size(image, decode)
         _draft(image, name, decode, target)
-        return Probe(name, width, height, image.width * image.height)
+        turned = _may_turn(image, name, data) and (decode.exif_orientation or name == "TIFF")
+        memory = decoding_bytes(image, name, (width, height), encoded=len(data), turned=turned, frame=decode.frame)
+        return Probe(name, width, height, image.width * image.height < width * height, memory)
     except ImageError:
         raise
     except Exception as error:
@@ -153,6 +158,12 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001  damaged metadata do not make a sound picture fail; viewers ignore them too
         return 1
+
+
+def _may_turn(image: Image.Image, name: str, data: bytes) -> bool:
+    if name == "PNG" and b"eXIf" in data:  # it may stand behind the pixels, which are not read yet
+        return True
+    return _orientation(image) in _TRANSPOSE
 
 
 def _upright(image: Image.Image, name: str, orientation: int, *, wanted: bool) -> Image.Image:

@@ -25,6 +25,7 @@ from imagejob_runner.pipeline.flight import ChunkInFlight, Flight, Ledger, Todo
 from imagejob_runner.pipeline.patience import Patience
 from imagejob_runner.pipeline.progress import Progress, outcome_of
 from imagejob_runner.pipeline.stages import BatchStage, ImageStage, Stage
+from imagejob_runner.pipeline.suspects import Suspects
 from imagejob_runner.pipeline.turn import Limiter, Turn, now
 from imagejob_runner.pipeline.works.base import Memory
 from imagejob_runner.planning import PlannedModel
@@ -37,14 +38,16 @@ class EngineSettings:
 
     Attributes:
         max_bytes: Encoded bytes in flight.
-        max_pixels: Decoded pixels in flight (3 bytes each).
+        max_decoded: Bytes that decoding may take, together with what is decoded and in flight.
+        large: Bytes from which a decoding goes alone.
         cpus: CPUs of the process.
         priority: Of the job, in the queues of limits.
         node: Name of the node, for provenance and audit.
     """
 
     max_bytes: int = 256 * 1024 * 1024
-    max_pixels: int = 64 * 1024 * 1024
+    max_decoded: int = 256 * 1024 * 1024
+    large: int = 256 * 1024 * 1024
     cpus: int = field(default_factory=cpu_count)
     priority: int = 0
     node: str = field(default_factory=lambda: os.uname().nodename)
@@ -77,7 +80,7 @@ class Engine:
         """Holds that have ended, until they are taken."""
         self._limiter, self._output, self._settings = limiter, output, settings
         self._commit = commit
-        self._memory = Memory(Budget(settings.max_bytes), Budget(settings.max_pixels))
+        self._memory = Memory(Budget(settings.max_bytes), Budget(settings.max_decoded), settings.large, Suspects(output))
         cpus = pixel_cpus(pipeline, settings.cpus)
         self._threads = ThreadPoolExecutor(cpus, thread_name_prefix="pixels")
         self._boot = boot_id()
@@ -133,6 +136,7 @@ class Engine:
             stack.callback(self._patience.end)
             for part in self._assembly.parts:
                 await stack.enter_async_context(part.work)
+            self._memory.suspects.ready()
             if when_ready is not None:
                 await when_ready()
             self._build()

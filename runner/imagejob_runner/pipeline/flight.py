@@ -72,7 +72,8 @@ class Flight:
     Attributes:
         attempts: Attempts of the step it is in, or ended in.
         held_bytes: Share of the byte budget.
-        held_pixels: Share of the pixel budget.
+        held_memory: Share of the budget for decoding, and for what is decoded.
+        decoding: Whether it is let in to be decoded.
         in_window: Whether it counts among the images on the way to the gate.
     """
 
@@ -81,7 +82,8 @@ class Flight:
     position: int
     attempts: int = 1
     held_bytes: int = 0
-    held_pixels: int = 0
+    held_memory: int = 0
+    decoding: bool = False
     in_window: bool = True
 
 

@@ -1,6 +1,6 @@
 import asyncio
 
-from imagejob_runner.pipeline.budget import Budget
+from imagejob_runner.pipeline.budget import Budget, Door
 
 
 async def test_a_request_waits_until_enough_is_given_back() -> None:
@@ -52,3 +52,34 @@ async def test_a_negative_amount_takes_more_at_once() -> None:
     assert budget.used == 25
     await budget.give_back(1, 25)
     assert budget.used == 0
+
+
+async def test_small_ones_are_inside_together_and_a_large_one_only_by_itself() -> None:
+    door = Door()
+    assert door.enter_now(alone=False)
+    assert door.enter_now(alone=False)
+    assert not door.enter_now(alone=True)
+    large = asyncio.create_task(door.enter(alone=True))
+    await asyncio.sleep(0)
+    assert not door.enter_now(alone=False), "a large one that waits would wait for ever"
+    small = asyncio.create_task(door.enter(alone=False))
+    await door.leave()
+    await asyncio.sleep(0)
+    assert not large.done()
+    await door.leave()
+    await large
+    assert not door.enter_now(alone=False)
+    assert not small.done()
+    await door.leave()
+    await small
+
+
+async def test_a_large_one_that_gives_up_waiting_keeps_nobody_out() -> None:
+    door = Door()
+    assert door.enter_now(alone=False)
+    large = asyncio.create_task(door.enter(alone=True))
+    await asyncio.sleep(0)
+    small = asyncio.create_task(door.enter(alone=False))
+    await asyncio.sleep(0)
+    large.cancel()
+    await asyncio.wait_for(small, 5)

@@ -173,10 +173,10 @@ async def test_a_straggler_of_an_old_chunk_gets_memory_that_a_young_chunk_has_fi
         read.append(item.id)
 
     steps = [step("load", load, concurrency=8), {"name": "decode", "transform": {}}, step("work", nothing, limits=("alpha",))]
-    shop = Workshop(steps, [2, young], limiter=FreeForAll(), settings=EngineSettings(cpus=4, max_pixels=5 * 100 * 100))
+    shop = Workshop(steps, [2, young], limiter=FreeForAll(), settings=EngineSettings(cpus=4, max_decoded=5 * 4 * 100 * 100))
     running = asyncio.create_task(shop.run())
-    pixels = shop.engine._memory.pixels
-    await until(lambda: len(read) == 1 + young and pixels.used == 5 * 100 * 100)
+    pixels = shop.engine._memory.decoded
+    await until(lambda: len(read) == 1 + young and pixels.used == 5 * 4 * 100 * 100)
     await quiet(lambda: shop.engine.progress.done)
     late.set()
     await running
@@ -215,7 +215,7 @@ async def test_an_image_that_waits_for_memory_does_not_keep_a_slot_that_is_wante
 
     limited = {"name": "decode", "transform": {}, "limits": [{"name": "alpha", "hold": "60s"}]}
     steps = [step("load", load), limited, step("look", look)]
-    shop = Workshop(steps, [2], limiter=client, settings=EngineSettings(cpus=2, max_pixels=1))
+    shop = Workshop(steps, [2], limiter=client, settings=EngineSettings(cpus=2, max_decoded=1))
     running = asyncio.create_task(shop.run())
     await until(lambda: shop.engine.progress.stage_images["decode"] == 1)
     holding = await client.acquire("alpha", timeout=5)
@@ -235,7 +235,7 @@ async def test_stop_does_not_wait_for_memory_that_others_hold() -> None:
         await go_on.wait()
 
     steps = [step("load", load, limits=("alpha",)), {"name": "decode", "transform": {}}, step("look", look)]
-    shop = Workshop(steps, [3], limiter=FreeForAll(), settings=EngineSettings(cpus=2, max_pixels=1))
+    shop = Workshop(steps, [3], limiter=FreeForAll(), settings=EngineSettings(cpus=2, max_decoded=1))
     running = asyncio.create_task(shop.run())
     await until(lambda: shop.engine.progress.stage_images["load"] == 3 and shop.engine.progress.stage_images["decode"] == 1)
     await quiet(lambda: 0)

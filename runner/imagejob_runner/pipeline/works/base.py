@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from imagejob_runner.pipeline.budget import Budget
+from imagejob_runner.pipeline.budget import Budget, Door
 from imagejob_runner.pipeline.flight import Flight
+from imagejob_runner.pipeline.suspects import Suspects
 
 T = TypeVar("T")
 
@@ -43,10 +44,20 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What images in flight may hold together."""
+    """What images in flight may hold together.
+
+    Attributes:
+        bytes: Encoded bytes.
+        decoded: Bytes that decoding takes, and then what is decoded.
+        large: Bytes from which a decoding goes alone.
+        suspects: Notes of large decodings.
+    """
 
     bytes: Budget
-    pixels: Budget
+    decoded: Budget
+    large: int
+    suspects: Suspects
+    door: Door = field(default_factory=Door)
 
     def hold_bytes(self, flight: Flight, amount: int) -> None:
         """Takes bytes for an image that holds none yet.
@@ -60,23 +71,46 @@ class Memory:
 
         _hold(self.bytes, flight, amount, note)
 
-    def hold_pixels(self, flight: Flight, amount: int) -> None:
-        """Takes pixels for an image that holds none yet.
+    def hold_decoded(self, flight: Flight, amount: int) -> None:
+        """Takes bytes for the decoding of an image that holds none for that yet.
 
         Raises:
             NoRoom: They are not free now.
         """
 
         def note() -> None:
-            flight.held_pixels = amount
+            flight.held_memory = amount
 
-        _hold(self.pixels, flight, amount, note)
+        _hold(self.decoded, flight, amount, note)
+
+    def let_in(self, flight: Flight, *, alone: bool) -> None:
+        """Lets an image be decoded.
+
+        Raises:
+            NoRoom: Not now: a large one is being decoded, or this is one and others are.
+        """
+
+        async def wait() -> None:
+            await self.door.enter(alone=alone)
+            flight.decoding = True
+
+        if not flight.decoding:
+            if not self.door.enter_now(alone=alone):
+                raise NoRoom(wait)
+            flight.decoding = True
+
+    async def let_out(self, flight: Flight) -> None:
+        """The image is decoded, or will not be."""
+        if flight.decoding:
+            flight.decoding = False
+            await self.door.leave()
 
     async def give_back(self, flight: Flight) -> None:
         """An image has ended: frees all it held."""
         await self.bytes.give_back(flight.chunk.sequence, flight.held_bytes)
-        await self.pixels.give_back(flight.chunk.sequence, flight.held_pixels)
-        flight.held_bytes = flight.held_pixels = 0
+        await self.decoded.give_back(flight.chunk.sequence, flight.held_memory)
+        await self.let_out(flight)
+        flight.held_bytes = flight.held_memory = 0
         flight.item.data = flight.item.image = flight.item.array = None
 
 

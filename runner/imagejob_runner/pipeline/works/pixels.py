@@ -11,6 +11,7 @@ from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images import decode as decoding
 from imagejob_runner.images import preprocess as preprocessing
 from imagejob_runner.images import transform
+from imagejob_runner.images.memory import RGB_BYTES
 from imagejob_runner.pipeline.flight import Flight
 from imagejob_runner.pipeline.works.base import Memory, PlainWork, in_thread
 
@@ -47,26 +48,40 @@ class PixelWork(PlainWork):
         """Turns `item.data` (or `item.image`) into `item.image` and `item.array`."""
         item = flight.item
         if item.image is None:
-            if item.data is None:
-                raise ImageError(ErrorCode.INTERNAL, "there is neither data nor a picture to work on: put a download step first")
-            probe = await in_thread(self._threads, decoding.probe, item.data, self._decode, self._target)
-            if not flight.held_pixels:
-                self._memory.hold_pixels(flight, probe.decoded_pixels)
-            item.provenance.update(
-                format=probe.format, width=probe.width, height=probe.height, draft=probe.decoded_pixels < probe.width * probe.height
-            )
-        # The image changes only here: an attempt that is cut leaves it as it was for the next one.
-        item.image, item.array = await in_thread(self._threads, self._work, item.data, item.image)
-        item.data = None
+            await self._decode_within_bounds(flight)
+        else:
+            # The image changes only here: an attempt that is cut leaves it as it was for the next one.
+            item.image, item.array = await in_thread(self._threads, self._work, None, item.image)
         kept = 0
         if item.image is not None:
-            kept += item.image.width * item.image.height
+            kept += RGB_BYTES * item.image.width * item.image.height
         if item.array is not None:
-            kept += item.array.shape[0] * item.array.shape[1]
-        await self._memory.pixels.give_back(flight.chunk.sequence, flight.held_pixels - kept)
-        flight.held_pixels = kept
+            kept += item.array.nbytes
+        await self._memory.decoded.give_back(flight.chunk.sequence, flight.held_memory - kept)
+        flight.held_memory = kept
         await self._memory.bytes.give_back(flight.chunk.sequence, flight.held_bytes)
         flight.held_bytes = 0
+
+    async def _decode_within_bounds(self, flight: Flight) -> None:
+        item, memory = flight.item, self._memory
+        if item.data is None:
+            raise ImageError(ErrorCode.INTERNAL, "there is neither data nor a picture to work on: put a download step first")
+        probe = await in_thread(self._threads, decoding.probe, item.data, self._decode, self._target)
+        item.provenance.update(format=probe.format, width=probe.width, height=probe.height, draft=probe.draft)
+        large = probe.memory >= memory.large
+        if large:
+            memory.suspects.check_room(flight, probe.memory)
+        if not flight.held_memory:
+            memory.hold_decoded(flight, probe.memory)
+        memory.let_in(flight, alone=large)
+        try:
+            if large:
+                await memory.suspects.begin(flight, probe.memory)
+            item.image, item.array = await in_thread(self._threads, self._work, item.data, None)
+            item.data = None
+        finally:
+            await memory.let_out(flight)
+            await memory.suspects.end(flight)
 
     def _work(self, data: bytes | None, image: Image.Image | None) -> tuple[Image.Image | None, np.ndarray | None]:
         """The picture, if it is kept, and the model's input, if there is a model."""
