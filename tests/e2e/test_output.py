@@ -56,7 +56,9 @@ def away(cluster: Cluster, team: Team) -> Iterator[str]:
     del team  # the servers are there
     service = {"selector": {"app": "nobody"}, "ports": [{"port": _PORT}]}
     metadata = {"name": _SERVICE, "namespace": NAMESPACE}
-    cluster.kubectl("apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service}))
+    cluster.kubectl(
+        "apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service})
+    )
     yield f"http://{_SERVICE}.{NAMESPACE}.svc.cluster.local:{_PORT}"
     cluster.kubectl(f"--namespace={NAMESPACE}", "delete", f"service/{_SERVICE}")
 
