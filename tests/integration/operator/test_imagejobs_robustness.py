@@ -12,7 +12,7 @@ import pytest
 from imagejob_api.pod import ANNOTATION_PROGRESS, LABEL_JOB, PlanReport, PodImages, PodResult, SummaryReport
 from imagejob_operator.imagejobs.caches import Caches
 from imagejob_operator.imagejobs.controller import KIND, ImageJobController
-from imagejob_operator.kubernetes import KubernetesApi, RefusedError, connect
+from imagejob_operator.kubernetes import KubernetesApi, NotFoundError, RefusedError, connect
 from imagejob_operator.kubernetes.kinds import (
     CONFIG_MAP,
     EVENT,
@@ -24,6 +24,7 @@ from imagejob_operator.kubernetes.kinds import (
     POD,
     ROLE_BINDING,
     SERVICE_ACCOUNT,
+    Kind,
 )
 from imagejob_operator.manifest import Json
 from imagejob_operator.settings import Settings
@@ -290,3 +291,59 @@ def with_no_schema(control_plane: ControlPlane) -> None:
 def with_schema(control_plane: ControlPlane) -> None:
     """Puts the project's schema back."""
     control_plane.kubectl("replace", "-f", str(CRDS / "imagejobs.yaml"))
+
+
+MEMORY_MIB = 256
+"""Half of the chart's limit."""
+LONGEST = 1_300_000
+"""Characters; the API server takes about 1.5 MB."""
+LONG_JOBS = 80
+
+
+async def test_jobs_of_any_length_take_little_memory_from_the_start(plane: Plane, world: World) -> None:
+    """No admission policy is here, as when they were made before there was one."""
+    plane.stop_operator()
+    call = {"function": "functions:look", "arguments": {"text": "x" * LONGEST}}
+    steps = [{"name": "look", "call": call}, {"name": "save", "save": {}}]
+    for number in range(LONG_JOBS):
+        await world.create(f"long-{number}", pipeline={"steps": steps}, suspend=number % 2 == 0)
+    plane.start_operator()
+    for number in range(1, LONG_JOBS, 2):
+        said = await world.condition(f"long-{number}", "Stalled", "InvalidSpec")
+        assert "and may have 204,800" in said
+    for number in range(0, LONG_JOBS, 2):
+        await world.api.delete(IMAGE_JOB, f"long-{number}", world.namespace)
+    assert plane.operator_peak_mib < MEMORY_MIB
+    for number in range(1, LONG_JOBS, 2):
+        await world.api.delete(IMAGE_JOB, f"long-{number}", world.namespace)
+
+
+async def test_what_was_made_for_pods_is_made_again_at_once_and_the_job_goes_on(operator: Plane, world: World) -> None:
+    del operator
+    await world.create("flowers")
+    await world.running_pods("flowers", 2)
+    account = Settings().runner_service_account
+    made = (
+        (CONFIG_MAP, "flowers", world.namespace),
+        (SERVICE_ACCOUNT, account, world.namespace),
+        (ROLE_BINDING, account, world.namespace),
+        (ROLE_BINDING, f"{account}.{world.namespace}", LEASES),
+    )
+    for kind, name, namespace in made:
+        before = await world.api.get(kind, name, namespace)
+        await world.api.delete(kind, name, namespace)
+
+        async def uid(kind: Kind = kind, name: str = name, namespace: str = namespace) -> str:
+            try:
+                return str((await world.api.get(kind, name, namespace))["metadata"]["uid"])
+            except NotFoundError:
+                return ""
+
+        old = before["metadata"]["uid"]
+        await world.until(uid, lambda found, old=old: found not in ("", old), OTHERS_SECONDS)
+        again = await world.api.get(kind, name, namespace)
+        assert {key: again.get(key) for key in ("data", "subjects", "roleRef")} == {
+            key: before.get(key) for key in ("data", "subjects", "roleRef")
+        }
+    await world.work("flowers", SUMMARY)
+    await world.phase("flowers", "Succeeded")
