@@ -11,13 +11,15 @@ import sys
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
 from kubernetes.aio.config import kube_config
 
 from bench.figures import Figure, Measured
-from imagejob_operator.kubernetes import ApiUnavailableError, KubernetesApi, connect
+from imagejob_operator.kubernetes import ApiUnavailableError, ExistsError, KubernetesApi, connect
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB
 from tests.cluster.control_plane import ControlPlane, Options, run_control_plane
 from tests.cluster.processes import Child
@@ -27,12 +29,22 @@ LIMIT_MIB: Final = 512
 """The chart's."""
 NAMESPACE: Final = "team-a"
 _PORT: Final = 18473
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 32
+_CRD_SECONDS: Final = 10
+"""Until the API server goes by a CRD that has changed."""
 _QUIET_LOOKS: Final = 5
 _SECONDS: Final = 1800.0
 _OPERATOR: Final = Path(sys.executable).with_name("imagejob-operator")
 _CRDS: Final = Path(__file__).parents[1] / "crds"
-_STATES: Final = ("suspended", "finished", "started")
+_FINISHED: Final = {
+    "observedGeneration": 1,
+    "phase": "Succeeded",
+    "startTime": "2026-05-04T10:00:00Z",
+    "completionTime": "2026-05-04T11:00:00Z",
+    "conditions": [
+        {"type": "Finished", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": "2026-05-04T11:00:00Z"},
+    ],
+}
 Json = dict[str, Any]
 
 
@@ -45,7 +57,9 @@ def measure() -> Measured:
             plane.kubectl("create", "namespace", namespace)
         kube_config.KUBE_CONFIG_DEFAULT_LOCATION = str(plane.kubeconfig)
         starts = {"no ImageJobs": _start(plane)}
+        _let_status_be_created(plane, allowed=True)
         asyncio.run(_fill())
+        _let_status_be_created(plane, allowed=False)
         starts |= {"first start": _start(plane), "restart": _start(plane)}
     empty = starts["no ImageJobs"]["peak"]
     figures = [Figure("peak without ImageJobs", empty, "MiB")]
@@ -57,6 +71,15 @@ def measure() -> Measured:
             Figure(f"until all are reconciled, {name}", starts[name]["settled"], "s"),
         ]
     return Measured(figures, starts)
+
+
+def _let_status_be_created(plane: ControlPlane, *, allowed: bool) -> None:
+    """Whether an object can be created as one that has ended, in one write."""
+    crd = yaml.safe_load((_CRDS / "imagejobs.yaml").read_text())
+    if allowed:
+        del crd["spec"]["versions"][0]["subresources"]
+    plane.kubectl("replace", "-f", "-", stdin=json.dumps(crd))
+    time.sleep(_CRD_SECONDS)
 
 
 def _start(plane: ControlPlane) -> dict[str, float]:
@@ -104,11 +127,11 @@ def _asked(path: str) -> str | None:
 
 
 async def _fill() -> None:
+    """Of the long ones an eighth is suspended, and an eighth has started; all others have ended."""
     connection = await connect("imagejob-bench")
     try:
-        jobs = [(_long(f"long-{number}"), _STATES[number % 3]) for number in range(LONG)]
-        await _all_of(_make(connection.api, job, state) for job, state in jobs)
-        await _all_of(_make(connection.api, _short(f"short-{number}"), _STATES[number % 2]) for number in range(SHORT))
+        jobs = chain(map(_long, range(LONG)), (_short(number, suspended=number % 100 == 0) for number in range(SHORT)))
+        await _all_of(_make(connection.api, job) for job in jobs)
     finally:
         await connection.api.close()
 
@@ -123,30 +146,30 @@ async def _all_of(work: Iterable[Awaitable[None]]) -> None:
     await asyncio.gather(*(worker() for _ in range(_AT_ONCE)))
 
 
-async def _make(api: KubernetesApi, job: Json, state: str) -> None:
-    job["spec"]["suspend"] = state == "suspended"
+async def _make(api: KubernetesApi, job: Json) -> None:
     while True:
         try:
             await api.create(IMAGE_JOB, job)
-            break
+        except ExistsError:
+            return
         except ApiUnavailableError as error:
             print(error)
-    if state == "finished":
-        moment = "2026-05-04T10:00:00Z"
-        finished = {"type": "Finished", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": moment}
-        status = {"observedGeneration": 1, "phase": "Succeeded", "completionTime": moment, "startTime": moment, "conditions": [finished]}
-        await api.patch(IMAGE_JOB, job["metadata"]["name"], NAMESPACE, {"status": status}, subresource="status")
+        else:
+            return
 
 
-def _short(name: str) -> Json:
-    return _job(name, [{"url": f"s3://photos/{name}/{number}.jpg"} for number in range(10)])
+def _short(number: int, *, suspended: bool) -> Json:
+    job = _job(f"short-{number}", [{"url": f"s3://photos/{number}/{index}.jpg"} for index in range(10)])
+    job["spec"]["suspend"] = suspended
+    return job if suspended else {**job, "status": _FINISHED}
 
 
-def _long(name: str) -> Json:
+def _long(number: int) -> Json:
     """An ImageJob of the largest size that the chart admits: URLs, and the rest in an annotation."""
-    job = _job(name, [{"url": f"s3://photos/{name}/{number:04}/{'x' * 110}.jpg"} for number in range(1000)])
-    job["metadata"]["annotations"] = {"notes": "x" * (200 * 1024 - len(json.dumps(job["spec"])) - 20)}
-    return job
+    job = _job(f"long-{number}", [{"url": f"s3://photos/{number}/{index:04}/{'x' * 110}.jpg"} for index in range(1000)])
+    job["metadata"]["annotations"] = {"notes": "x" * (200 * 1024 - len(json.dumps(job["spec"])) - 40)}
+    job["spec"]["suspend"] = number % 8 == 0
+    return job if number % 8 < 2 else {**job, "status": _FINISHED}  # noqa: PLR2004  two of eight
 
 
 def _job(name: str, urls: list[Json]) -> Json:
