@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import ssl
 import time
 import urllib.error
@@ -30,6 +31,20 @@ def crash(item: ImageItem) -> None:
     """Ends the process without a word, as a defect in native code does."""
     del item
     os._exit(1)
+
+
+def segfault(item: ImageItem) -> None:
+    """Dies as native code does that reads where nothing is."""
+    del item
+    signal.raise_signal(signal.SIGSEGV)
+
+
+def use_up_memory(item: ImageItem) -> None:
+    """Takes more memory than there is."""
+    del item
+    kept = []
+    while True:
+        kept.append(b"x" * (16 << 20))
 
 
 def use_token(item: ImageItem, other: str, secret: str, neighbour: str) -> dict[str, int]:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+import pytest
+
 from imagejob_api.reasons import ConditionType
 from tests.e2e.team import Team, call
 from tests.e2e.waiting import eventually
@@ -47,6 +49,47 @@ def test_a_request_that_cannot_be_scheduled(team: Team, measured: Measured) -> N
     (pod,) = team.pods("request")
     (unplaced,) = (found for found in pod["status"]["conditions"] if found["type"] == "PodScheduled")
     assert condition["message"] == unplaced["message"]
+
+
+def test_a_resource_claim_that_is_not_there(team: Team, measured: Measured) -> None:
+    job = team.image_job("claim", [call("work", seconds=0)], images=1, gpu={"sharing": "claim", "claimName": "nobody"})
+    condition = told(team, job, ConditionType.STALLED, "Unschedulable", measured)
+    assert "There is no ResourceClaim nobody in namespace" in condition["message"]
+    assert "Make it" in condition["message"]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ({"persistentVolumeClaim": {"claimName": "nobody"}}, "Unschedulable"),
+        ({"secret": {"secretName": "nobody"}}, "VolumeUnavailable"),
+        ({"configMap": {"name": "nobody"}}, "VolumeUnavailable"),
+    ],
+    ids=["claim", "secret", "config map"],
+)
+def test_a_volume_that_is_not_there(team: Team, measured: Measured, source: dict[str, Any], reason: str) -> None:
+    job = team.image_job("volume", [call("work", seconds=0)], images=1)
+    job["spec"]["template"]["volumes"].append({"name": "extra", **source})
+    job["spec"]["template"]["volumeMounts"].append({"name": "extra", "mountPath": "/extra"})
+    message = told(team, job, ConditionType.STALLED, reason, measured)["message"]
+    assert '"nobody" not found' in message
+    assert reason == "Unschedulable" or message.endswith("Make it in the job's namespace, or correct template.volumes.")
+
+
+def test_a_key_of_a_secret_that_is_not_there(team: Team, measured: Measured) -> None:
+    job = team.image_job("key", [call("work", seconds=0)], images=1)
+    missing = {"secretKeyRef": {"name": "nobody", "key": "password"}}
+    job["spec"]["template"]["env"].append({"name": "PASSWORD", "valueFrom": missing})
+    said = 'secret "nobody" not found. Make it in the job\'s namespace, or correct template.env.'
+    assert told(team, job, ConditionType.STALLED, "ContainerConfigError", measured)["message"] == said
+
+
+def test_a_quota_that_lets_no_pod_through(team: Team, measured: Measured) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    team.apply(quota)
+    eventually(lambda: json.loads(team.kubectl("get", "resourcequota/none", "--output=json")).get("status", {}).get("hard"), {"pods": "0"})
+    job = team.image_job("quota", [call("work", seconds=0)], images=1)
+    assert "exceeded quota: none" in told(team, job, ConditionType.STALLED, "PodsRefused", measured)["message"]
 
 
 def test_a_model_with_another_digest(team: Team, measured: Measured) -> None:

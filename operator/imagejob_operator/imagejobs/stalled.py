@@ -42,6 +42,11 @@ _WAITING: Final = {
 """Why containers wait (k8s.io/kubernetes, pkg/kubelet/images and pkg/kubelet/kuberuntime)."""
 
 
+_NAMED_IN: Final = {Reason.CONTAINER_CONFIG_ERROR: "template.env", Reason.VOLUME_UNAVAILABLE: "template.volumes"}
+"""Where a job names what the kubelet does not find."""
+_MISSING: Final = "not found"
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Whether something keeps a job from running."""
@@ -82,7 +87,8 @@ def diagnose(now: Situation, job: JobView, again: Retries) -> Diagnosis:
     pause = ASK_SOON_SECONDS if waited < SILENCE_SECONDS else ASK_AGAIN_SECONDS
     inquiry = _about(waiting[0], pause) if waiting else Inquiry("Job", job.uid, pause)
     silent = _silence(job, waiting, since) if waited >= SILENCE_SECONDS and not now.seen.pulling else None
-    return Diagnosis(now.seen.complaint or silent or failing, inquiry, pause)
+    complaint = _with_fix(now.seen.complaint) if now.seen.complaint is not None else None
+    return Diagnosis(complaint or silent or failing, inquiry, pause)
 
 
 def _about(pod: PodView, pause: float) -> Inquiry:
@@ -117,7 +123,15 @@ def _held_up(running: list[PodView]) -> Hindrance | None:
 def _said_by_kubelet(pod: PodView) -> Hindrance | None:
     reason, message = pod.waiting
     known = _WAITING.get(reason)
-    return Hindrance(known, message or reason) if known is not None else None
+    return _with_fix(Hindrance(known, message or reason)) if known is not None else None
+
+
+def _with_fix(said: Hindrance) -> Hindrance:
+    """What the kubelet misses is mostly in another namespace, or called otherwise."""
+    field = _NAMED_IN.get(said.reason)
+    if field is None or _MISSING not in said.message:
+        return said
+    return Hindrance(said.reason, f"{said.message.rstrip('.')}. Make it in the job's namespace, or correct {field}.")
 
 
 def _unplaced(now: Situation, pod: PodView) -> Hindrance:

@@ -371,7 +371,7 @@ CASES = [
         Reason.VOLUME_UNAVAILABLE,
         "Stalled",
         True,
-        'secret "labels" not found',
+        'secret "labels" not found. Make it in the job\'s namespace, or correct template.volumes.',
         lambda: started(
             image_job(),
             at=10,
