@@ -10,6 +10,8 @@ from tests.cluster import lifecycle, project_images
 from tests.cluster.cluster import Cluster
 from tests.cluster.engine import find_engine
 from tests.cluster.exceptions import ClusterError
+from tests.cluster.release import Release
+from tests.tools.chart import NAMESPACE
 
 _EPILOG: Final = """\
 examples:
@@ -17,6 +19,7 @@ examples:
   python -m tests.cluster up --gpus 4        the same, or the running one, with four GPUs on each worker
   python -m tests.cluster load runner        build the runner's image and give it to the workers
   python -m tests.cluster load busybox:1.37  give the workers an image that Docker has
+  python -m tests.cluster install            build both images of the project, and install the chart with them
   python -m tests.cluster status             whether it runs, and how to reach it
   python -m tests.cluster down               remove it, and everything that came with it
 
@@ -38,6 +41,17 @@ def _load(arguments: argparse.Namespace) -> None:
         image = project_images.ensure(cluster.engine, name) if name in project_images.NAMES else name
         cluster.load(image)
         _print(image)
+
+
+def _install(arguments: argparse.Namespace) -> None:
+    cluster = _running(arguments.name)
+    images = {name: project_images.ensure(cluster.engine, name) for name in project_images.NAMES}
+    for image in images.values():
+        cluster.load(image)
+    Release(cluster, images, cluster.nodes("worker")[0]).apply()
+    _print(cluster.kubectl(f"--namespace={NAMESPACE}", "get", "pods").rstrip())
+    _print("")
+    _print_environment(cluster)
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -62,6 +76,10 @@ def _tell(cluster: Cluster) -> None:
         ).rstrip()
     )
     _print("")
+    _print_environment(cluster)
+
+
+def _print_environment(cluster: Cluster) -> None:
     if cluster.engine.host:
         _print(f"export DOCKER_HOST={cluster.engine.host}")
     _print(f"export KUBECONFIG={cluster.kubeconfig}")
@@ -91,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     command("down", _down, "remove the cluster and what was started for it")
     load = command("load", _load, "give images to the workers")
     load.add_argument("image", nargs="+", help=f"{' or '.join(project_images.NAMES)}, which is built first, or an image that Docker has")
+    command("install", _install, "build the project's images, give them to the workers, and install the chart, or upgrade it")
     command("status", _status, "print the nodes and how to reach the cluster; fail if it does not run")
     return parser
 

@@ -14,8 +14,8 @@ import pytest
 from tests.cluster import base_images, lifecycle, project_images
 from tests.cluster.cluster import Cluster
 from tests.cluster.exceptions import UnavailableError
+from tests.cluster.release import Release
 from tests.e2e.pods import Pods
-from tests.e2e.release import Release
 from tests.e2e.servers import Servers, s3_image
 from tests.e2e.team import Team
 from tests.tools.chart import NAMESPACE

@@ -7,8 +7,8 @@ from typing import Any, Final
 import pytest
 
 from tests.cluster.cluster import Cluster
+from tests.cluster.release import Release
 from tests.e2e import containers
-from tests.e2e.release import Release
 from tests.e2e.team import Team, call, gpu
 from tests.e2e.timeline import LeaseTimeline
 from tests.e2e.waiting import eventually

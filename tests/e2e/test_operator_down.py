@@ -9,7 +9,7 @@ import pytest
 
 from imagejob_api.pod import ANNOTATION_PROGRESS, LABEL_JOB, PodProgress
 from tests.cluster.cluster import Cluster
-from tests.e2e.release import Release
+from tests.cluster.release import Release
 from tests.e2e.team import Team, call, gpu
 from tests.e2e.timeline import LeaseTimeline
 from tests.e2e.waiting import eventually

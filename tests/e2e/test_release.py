@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from tests.e2e.release import Release
+from tests.cluster.release import Release
 from tests.e2e.team import Team, call, gpu
 from tests.tools.chart import older_chart
 

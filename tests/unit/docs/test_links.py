@@ -38,6 +38,15 @@ def test_pages_that_the_code_names_are_there() -> None:
     assert [page for page in sorted(named) if not (CHECKOUT / page).exists()] == []
 
 
+def test_examples_that_commands_name_are_there() -> None:
+    notes = (CHECKOUT / "charts/imagejob/templates/NOTES.txt").read_text()
+    shown = re.findall(r"-f (examples/\S+)", "".join(block.text for block in blocks("console")))
+    noted = re.findall(r" -f (\S+)", notes)
+    assert shown
+    assert noted
+    assert [name for name in (*shown, *noted) if not (CHECKOUT / name).is_file()] == []
+
+
 @pytest.mark.parametrize("block", blocks("console"), ids=str)
 def test_commands_exist(block: Block) -> None:
     for line in block.text.replace("\\\n", " ").splitlines():

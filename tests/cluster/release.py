@@ -40,6 +40,10 @@ class Release:
         """`helm install` into a cluster without a trace of imagejob, and the operator is ready."""
         self._helm("install", chart, "--create-namespace")
 
+    def apply(self) -> None:
+        """`helm upgrade --install`: makes the release, or brings it to what the checkout is now; the operator is ready."""
+        self._helm("upgrade", CHART, "--install", "--create-namespace")
+
     def upgrade(self, chart: Path = CHART) -> None:
         """`helm upgrade`, and the operator is ready."""
         self._helm("upgrade", chart)
