@@ -113,6 +113,9 @@ class Settings:
 
     workers: int = _setting(8, "reconciles at the same time", _count)
     status_seconds: float = _setting(10.0, "least seconds between two writes of a status whose numbers alone have changed", _positive)
+    finished_pods_seconds: float = _setting(
+        3600.0, "seconds for which the Jobs and pods of an ImageJob that has ended are kept, with their logs", _positive
+    )
     heartbeat_seconds: float = _setting(5.0, "seconds between two heartbeats through the queue", _positive)
     unhealthy_seconds: float = _setting(60.0, "seconds without a reconcile that ended after which /healthz fails", _positive)
 

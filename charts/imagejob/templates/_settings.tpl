@@ -36,6 +36,8 @@
   value: {{ .workers | quote }}
 - name: IMAGEJOB_OPERATOR_STATUS_SECONDS
   value: {{ .statusSeconds | quote }}
+- name: IMAGEJOB_OPERATOR_FINISHED_PODS_SECONDS
+  value: {{ .finishedPodsSeconds | quote }}
 - name: IMAGEJOB_OPERATOR_HEARTBEAT_SECONDS
   value: {{ .heartbeatSeconds | quote }}
 - name: IMAGEJOB_OPERATOR_UNHEALTHY_SECONDS

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from imagejob_api.pod import Part, PodImages
@@ -113,7 +113,7 @@ class ImageJobController:
         summary = self._caches.image_jobs.get(namespace, name)
         if summary is None or summary.settled:
             self._forget(key)
-        rest = self._rest(summary) if summary is not None else None
+        rest = self._rest(namespace, name, summary) if summary is not None else None
         if rest is not None:
             return rest if rest < math.inf else None
         job = await self._caches.image_jobs.whole(namespace, name)
@@ -128,11 +128,15 @@ class ImageJobController:
             made = planner.plan(seen)
         return await self._carry_out(job, seen, made, memory)
 
-    def _rest(self, summary: JobSummary) -> float | None:
+    def _rest(self, namespace: str, name: str, summary: JobSummary) -> float | None:
         """Seconds for which there is nothing to do about an ImageJob that has ended; None if there is something to do."""
         if not summary.settled:
             return None
-        left = (summary.deleted_at - self._utc()).total_seconds() if summary.deleted_at is not None else math.inf
+        moments = [summary.deleted_at]
+        children = filter(None, map(JobView.of, self._caches.jobs.of_job(namespace, name)))
+        if summary.ended_at is not None and any(not child.deleting for child in children):
+            moments.append(summary.ended_at + timedelta(seconds=self._settings.finished_pods_seconds))
+        left = min(((moment - self._utc()).total_seconds() for moment in moments if moment is not None), default=math.inf)
         return left if left > 0 else None
 
     async def _carry_out(self, job: Json, seen: Observed, made: Plan, memory: _Memory) -> float | None:

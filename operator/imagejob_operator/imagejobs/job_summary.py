@@ -24,6 +24,8 @@ class JobSummary:
     """Whether its end is written."""
     settled: bool
     """Whether its status says all there is to say about its end."""
+    ended_at: datetime | None
+    """When it ended."""
     deleted_at: datetime | None
     """When `ttlSecondsAfterFinished` is over."""
 
@@ -39,6 +41,7 @@ class JobSummary:
             pipeline=_word(_mapping(spec.get("pipelineRef")).get("name")),
             ended=bool(status.get("completionTime")),
             settled=finished and status.get("observedGeneration") == metadata.get("generation") and "deletionTimestamp" not in metadata,
+            ended_at=completion,
             deleted_at=completion + timedelta(seconds=ttl) if isinstance(ttl, int) and completion is not None else None,
         )
 

@@ -10,7 +10,6 @@ ended before, and planning what has been done already asks for nothing.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Final
 
 from imagejob_api.imagejob import ImageJobStatus, Phase
@@ -95,18 +94,22 @@ def _plan(now: Situation) -> Plan:
 
 
 def _after_the_end(seen: Observed) -> Plan:
-    """Keeps `observedGeneration` up to date, and deletes the ImageJob when its time has come."""
+    """Keeps `observedGeneration` up to date, and deletes the Jobs with their pods, and the ImageJob, when their time has come."""
     before = read_status(seen.job)
     generation = int(seen.job["metadata"].get("generation", 0))
     after = before.model_copy(update={"observed_generation": generation})
     ttl = (seen.job.get("spec") or {}).get("ttlSecondsAfterFinished")
     ended = parse_time(before.completion_time)
-    if not isinstance(ttl, int) or ended is None:
+    if ended is None:
         return Plan(after)
-    left = (ended + timedelta(seconds=ttl) - seen.now).total_seconds()
-    if left > 0:
-        return Plan(after, again_after=left)
-    return Plan(None, (DeleteImageJob(seen.job["metadata"]["uid"]),))
+    passed = (seen.now - ended).total_seconds()
+    if isinstance(ttl, int) and passed >= ttl:
+        return Plan(None, (DeleteImageJob(seen.job["metadata"]["uid"]),))
+    jobs = [job for job in filter(None, map(JobView.of, seen.jobs)) if not job.deleting]
+    keep = seen.settings.finished_pods_seconds
+    over = tuple(DeleteJob(job.name, job.uid) for job in jobs if passed >= keep)
+    again = _earliest(ttl - passed if isinstance(ttl, int) else None, keep - passed if jobs and not over else None)
+    return Plan(after, over, again_after=again)
 
 
 def _finish(now: Situation, end: ending.Outcome) -> Plan:

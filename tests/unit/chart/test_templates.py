@@ -160,6 +160,7 @@ def test_every_setting_of_the_values_reaches_the_operator() -> None:
             "operator": {
                 "workers": 3,
                 "statusSeconds": 1.5,
+                "finishedPodsSeconds": 7200,
                 "heartbeatSeconds": 2,
                 "unhealthySeconds": 20,
                 "logLevel": "DEBUG",
@@ -172,6 +173,7 @@ def test_every_setting_of_the_values_reaches_the_operator() -> None:
     assert told.runner_image_pull_policy == "Never"
     assert told.allowed_modules == ("torchvision", "team.models")
     assert (told.workers, told.status_seconds, told.heartbeat_seconds, told.unhealthy_seconds) == (3, 1.5, 2, 20)
+    assert told.finished_pods_seconds == 7200
     assert (told.log_level, told.log_format) == ("DEBUG", "text")
 
 

@@ -670,6 +670,39 @@ def test_events_are_posted_once() -> None:
     assert sorted(event["reason"] for event in cluster.matching("events")) == ["Started", "Succeeded"]
 
 
+@pytest.mark.parametrize("spec", [{}, {"cancel": True}], ids=["done", "cancelled"])
+def test_finished_pods_are_kept_for_an_hour_and_the_image_job_for_good(spec: Json) -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        cluster.start_pods()
+        if spec:
+            cluster.change_spec("flowers", **spec)
+            await step(cluster, operator)
+        else:
+            await work(cluster, operator)
+        await step(cluster, operator)
+        ended = status_of(cluster)
+        assert condition(cluster, "Finished")[0] == "True"
+        cluster.writes.clear()
+        restarted = FakeOperator(cluster)
+        await restarted.settle()
+        cluster.pass_time(3590)
+        await restarted.look_again()
+        assert cluster.get("jobs", "flowers") is not None
+        assert cluster.writes == []
+        left = restarted.again[NAMESPACE, "flowers"]
+        assert left is not None
+        cluster.pass_time(left)
+        await restarted.look_again()
+        await step(cluster, restarted)
+        assert cluster.writes == ["DELETE jobs"]
+        assert cluster.matching("jobs") == cluster.matching("pods") == []
+        assert status_of(cluster) == ended
+        assert restarted.again[NAMESPACE, "flowers"] is None
+
+    run(scenario, image_job())
+
+
 def test_a_job_of_one_pod_at_a_time_has_one_pod_until_it_may_have_more() -> None:
     async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
         await step(cluster, operator)
