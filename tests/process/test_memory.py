@@ -1,15 +1,22 @@
-"""Memory does not grow with the number of inputs."""
+"""Memory does not grow with the number of inputs, and a picture that takes too much of it costs a row, not the job."""
 
 import contextlib
+import io
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from tests.process import pictures
 from tests.process.conftest import Journal
-from tests.process.harness import Lab, Run, Step, inputs_from
+from tests.process.harness import ROOT, Lab, Run, Step, codes, inputs_from
 from tests.process.test_hostile_inputs import INFER
+from tests.tools.decoding_peaks import SIDE
 
 FEW, MANY = 1_000, 10_000
 LOOK_SECONDS = 0.05
@@ -20,6 +27,24 @@ STEPS: list[Step] = [
     {"name": "shrink", "transform": {"operations": [{"thumbnail": {"width": 64, "height": 64}}]}},
     INFER | {"infer": {**INFER["infer"], "batchSize": 32, "threads": 1}},
 ]
+KINDS = [
+    *("JPEG RGB", "JPEG RGB progressive 4:4:4", "JPEG CMYK", "JPEG RGB turned", "PNG P transparent", "PNG RGBA", "PNG RGBA turned"),
+    *("PNG I;16", "WEBP RGB", "WEBP RGBA", "GIF P", "GIF second frame", "BMP RGB", "TIFF F", "TIFF RGB one strip", "AVIF RGB 4:4:4"),
+]
+"""One for each number in `imagejob_runner.images.memory`; the tool knows more."""
+LITTLE = 6 * 2**20 / SIDE**2
+"""Bytes a pixel that are no more for a larger picture: bands of rows, buffers, code that is used for the first time."""
+KILLED = """
+import os, signal, sys
+if "forkserver" in " ".join(sys.orig_argv):
+    from imagejob_runner.images import decode
+    as_it_is = decode.decode
+    def deadly(data, *rest):
+        if decode.probe(data, *rest).width >= 8000:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return as_it_is(data, *rest)
+    decode.decode = deadly
+"""
 
 
 @dataclass
@@ -91,3 +116,38 @@ def test_memory_is_the_same_for_ten_times_as_many_inputs(lab: Lab, journal: Jour
         assert many.resident <= 1.1 * few.resident
         growth = (many.private - few.private) / (MANY - FEW)
         assert growth < BYTES_AN_IMAGE, f"the {who} keep {growth:.0f} bytes of each image"
+
+
+def test_what_decoding_takes_is_what_is_counted(journal: Journal) -> None:
+    command = [sys.executable, "-m", "tests.tools.decoding_peaks", *KINDS]
+    found = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
+    for kind in KINDS:
+        (full, counted), (draft, counted_draft) = found[kind]["full"], found[kind]["draft"]
+        journal.figure(f"{kind}: {full:.1f} bytes a pixel, counted {counted:.1f}; as a draft {draft:.1f}, counted {counted_draft:.1f}")
+        assert full <= counted + LITTLE, kind
+        assert draft <= counted_draft + LITTLE, kind
+        assert full >= 0.5 * counted, f"{kind} would keep others out for nothing"
+
+
+def test_pictures_that_kill_whoever_decodes_them_end_in_rows(lab: Lab, journal: Journal) -> None:
+    """Where the kernel kills a process for want of memory: here at the first picture that is large."""
+    folder = lab.folder / "kills"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(KILLED)
+    lab.environment["PYTHONPATH"] = str(folder)
+    large = io.BytesIO()
+    Image.new("1", (8000, 8000)).save(large, "PNG")
+    photos = lab.folder / "photos"
+    small = {f"{name}.jpg": pictures.photo(number, (160, 120)) for number, name in enumerate("abc")}
+    pictures.write_all(photos, {**small, "huge.png": large.getvalue(), "next.png": large.getvalue()})
+    entries = [(name, f"{photos}/{name}") for name in ("a.jpg", "huge.png", "b.jpg", "next.png", "c.jpg")]
+    policy = {"maxFailureRate": 0.5, "backoffLimitPerShard": 2}
+    ended = lab.run(lab.job(STEPS, inputs_from(lab.folder / "list.jsonl", entries), failurePolicy=policy)).expect(5)
+    rows = lab.output().by_id()
+    assert codes(rows) == dict.fromkeys(("a.jpg", "b.jpg", "c.jpg"), "ok") | dict.fromkeys(("huge.png", "next.png"), "TooLargeToDecode")
+    journal.say(rows["huge.png"]["error"]["message"])
+    assert "decoding this PNG of 8000x8000 pixels takes about 305 MiB" in rows["huge.png"]["error"]["message"]
+    assert "has ended 2 processes" in rows["next.png"]["error"]["message"]
+    assert ended.answer["errors"] == {"TooLargeToDecode": 2}
+    notes = sorted(path.name.split("-")[-1] for path in (lab.output().folder / "_imagejob" / "suspects").iterdir())
+    assert notes == ["1", "2"]

@@ -19,7 +19,7 @@ from PIL import Image
 from imagejob_api.pipeline import Decode
 from imagejob_runner.images import decode as decoding
 
-SIDE: Final = 1024
+SIDE: Final = 1536
 _LIBC: Final = ctypes.CDLL(None)
 _SMALL: Final = (256, 256)
 _ORIENTATION: Final = 0x0112

@@ -16,7 +16,7 @@ from imagejob_runner.exceptions import ImageError
 
 _PROFILE: Final = "icc_profile"
 _CONVERTED: Final = frozenset({"1", "L", "P", "CMYK", "YCbCr", "HSV", "LAB", "RGBX"})
-_BAND_PIXELS: Final = 1 << 16
+_BAND_PIXELS: Final = 1 << 15
 _FULL_8: Final = 255
 _FULL_16: Final = 65535
 
