@@ -87,15 +87,16 @@ def _job(job: ImageJob, pipeline: ImagePipelineSpec | MissingPipeline) -> str:
 
 
 def _source(source: Source) -> str:
+    from imagejob_api.redaction import shown_url
     from imagejob_cli.wording import count
 
     if source.urls is not None:
         return count(len(source.urls), "image")
     if source.manifest is not None:
-        return f"images listed in {source.manifest.url}"
+        return f"images listed in {shown_url(source.manifest.url)}"
     if source.prefix is None:
         raise ValueError("a validated source has one of urls, manifest and prefix")
-    return f"images below {source.prefix.url} ({source.prefix.glob})"
+    return f"images below {shown_url(source.prefix.url)} ({source.prefix.glob})"
 
 
 def _steps(pipeline: ImagePipelineSpec) -> str:

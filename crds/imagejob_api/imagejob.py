@@ -19,7 +19,7 @@ class ImageUrl(ApiModel):
     """One input."""
 
     id: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
-    """Name of the input in the output; its URL unless set."""
+    """Name of the input in the output; unless set its URL, without user, password and signature."""
     url: SourceUrl
     """Where the image is."""
 
@@ -32,9 +32,12 @@ class Manifest(ApiModel):
     format: Literal["txt", "csv", "jsonl", "parquet"] | None = None
     """Format of the list; taken from the URL's ending unless set. txt: one URL a line."""
     id_field: Annotated[str, Field(min_length=1, max_length=256)] = "id"
-    """Column or key of the id; without such a column the URL is the id."""
+    """Column or key of the id; without such a column it is the URL, without user, password and signature."""
     url_field: Annotated[str, Field(min_length=1, max_length=256)] = "url"
     """Column or key of the URL."""
+    allowed_sources: Annotated[list[SourceUrl], Field(max_length=64)] = Field(default_factory=list)
+    """Beginnings of URLs, such as ``s3://other-bucket/photos``, that a list in a bucket or on a web server may name besides what is in the
+    same bucket or also on a web server. A list among the files of the machine or pod may name anything."""
 
 
 class Prefix(ApiModel):

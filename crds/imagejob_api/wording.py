@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from imagejob_api.base import COLOUR_PATTERN, DEVICE_PATTERN, FUNCTION_PATTERN, NAME_PATTERN, SHA256_PATTERN, SUBDOMAIN_PATTERN
 from imagejob_api.exceptions import RuleBrokenError
+from imagejob_api.redaction import redacted
 from imagejob_api.yamlfile import Document, Location
 
 MAX_SHOWN: Final = 60
@@ -77,8 +78,8 @@ def field_path(location: Location) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as JSON on one line, shortened."""
-    text = json.dumps(value, ensure_ascii=False)
+    """A value as JSON on one line, shortened, without the secrets of URLs."""
+    text = redacted(json.dumps(value, ensure_ascii=False))
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 

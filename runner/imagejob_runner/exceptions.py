@@ -16,13 +16,21 @@ ImageError                      one image fails; becomes its row
 SkipImage                       one image is left out on purpose (public, for call functions)
 """
 
+from imagejob_api.redaction import redacted
 from imagejob_runner.constants import ExitCode
 
 
 class RunnerError(Exception):
-    """The run cannot go on. The message says what, where and what to do."""
+    """The run cannot go on. The message says what, where and what to do, and loses the secrets of URLs in it.
+
+    Args:
+        message: The message.
+    """
 
     exit_code: ExitCode = ExitCode.JOB_FAILED
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redacted(message))
 
 
 class InvalidJobError(RunnerError):
@@ -78,15 +86,15 @@ class ImageError(Exception):
 
     Args:
         code: One of `ErrorCode`.
-        message: What is wrong, for people.
+        message: What is wrong, for people; loses the secrets of URLs in it.
         retryable: Whether another attempt may help.
         retry_after: Seconds that the other side asked to wait before the next attempt.
     """
 
     def __init__(self, code: str, message: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
-        super().__init__(message)
         self.code = code
-        self.message = message
+        self.message = redacted(message)
+        super().__init__(self.message)
         self.retryable = retryable
         self.retry_after = retry_after
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from imagejob_api.redaction import kept_url, redacted
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
@@ -15,7 +16,7 @@ def row_of(item: ImageItem, error: Exception | None = None, attempts: int = 1) -
     status, problem = "ok", None
     if isinstance(error, SkipImage):
         status = "skipped"
-        problem = {"code": ErrorCode.SKIPPED, "message": str(error), "attempts": attempts, "retryable": False}
+        problem = {"code": ErrorCode.SKIPPED, "message": redacted(str(error)), "attempts": attempts, "retryable": False}
     elif isinstance(error, ImageError):
         status = "failed"
         problem = {"code": error.code, "message": error.message, "attempts": attempts, "retryable": error.retryable}
@@ -23,7 +24,7 @@ def row_of(item: ImageItem, error: Exception | None = None, attempts: int = 1) -
         raise TypeError(f"a row is made of an ImageError or SkipImage, not {type(error).__name__}")
     return {
         "id": item.id,
-        "url": item.url,
+        "url": kept_url(item.url),
         "status": status,
         "outputs": item.outputs,
         "error": problem,

@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias, cast, get_args
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urljoin, urlsplit
 
 from imagejob_api.constants import OUTPUT_SCHEMES, SOURCE_SCHEMES
+from imagejob_api.redaction import shown_url
 from imagejob_runner.exceptions import InvalidJobError
 
 ObjectScheme: TypeAlias = Literal["s3", "gs", "az"]
@@ -72,12 +73,12 @@ def parse_url(text: str) -> Location:
     if not text:
         raise InvalidJobError("the URL is empty; write a path or a URL such as file:///data/a.jpg or s3://bucket/a.jpg")
     if "\0" in text:
-        raise InvalidJobError(f"the URL {text!r} contains a NUL character, which no name can have")
+        raise InvalidJobError(f"the URL {shown_url(text)!r} contains a NUL character, which no name can have")
     match = _SCHEME.fullmatch(text)
     if match is None:
         if (slip := _SLASHES_MISSING.fullmatch(text)) is not None and not Path(text).exists():
             slashes = ":///" if slip[1] == "file" else "://"
-            raise InvalidJobError(f"the URL {text!r} lacks slashes; write {slip[1]}{slashes}{slip[2]}")
+            raise InvalidJobError(f"the URL {shown_url(text)!r} lacks slashes; write {slip[1]}{slashes}{slip[2]}")
         return FileUrl(Path(text))
     scheme, rest = match[1].lower(), match[2]
     if scheme == "file":
@@ -101,7 +102,7 @@ def parse_output_url(text: str) -> FileUrl | ObjectUrl:
     if isinstance(location, HttpUrl) or text.lower().startswith("pkg://"):
         scheme = text.split(":", 1)[0].lower()
         raise InvalidJobError(
-            f"output.url {text!r}: nothing can be written to {scheme}; use one of {', '.join(OUTPUT_SCHEMES)}, or a plain path"
+            f"output.url {shown_url(text)!r}: nothing can be written to {scheme}; use one of {', '.join(OUTPUT_SCHEMES)}, or a plain path"
         )
     return location
 
@@ -136,35 +137,26 @@ def resolve(base: str, reference: str) -> str:
     return object_url(ObjectUrl(location.scheme, location.bucket, f"{folder}/{reference}" if folder else reference))
 
 
-def without_secrets(text: str) -> str:
-    """The URL for a message: no user name, no password, no query (signatures of presigned URLs live there)."""
-    if not text.lower().startswith(("http://", "https://")):
-        return text
-    try:
-        parts = urlsplit(text)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return text.split("?", 1)[0]
-    return f"{parts.scheme}://{host}{parts.path}" + ("?…" if parts.query else "")
-
-
 def _file_path(text: str, rest: str) -> Path:
     host, slash, path = rest.partition("/")
     if not slash or host not in ("", "localhost"):
-        hint = f"file:///{rest}" if slash else "file:///folder/name"
-        raise InvalidJobError(f"the URL {text!r} names the host {host!r}, but a file URL means this machine; write it as in {hint}")
+        host = host.rpartition("@")[2]
+        hint = f"file:///{host}{slash}{path}" if slash else "file:///folder/name"
+        raise InvalidJobError(
+            f"the URL {shown_url(text)!r} names the host {host!r}, but a file URL means this machine; write it as in {hint}"
+        )
     raw = unquote_to_bytes("/" + path)
     if b"\0" in raw:
-        raise InvalidJobError(f"the URL {text!r} contains %00, which no file name can have")
+        raise InvalidJobError(f"the URL {shown_url(text)!r} contains %00, which no file name can have")
     return Path(os.fsdecode(raw))
 
 
 def _package_path(text: str, rest: str) -> Path:
     package, _, name = rest.partition("/")
     if _PACKAGE.fullmatch(package) is None or not name:
-        raise InvalidJobError(f"the URL {text!r} must be pkg://<import package>/<path>, as in pkg://skimage/data/coffee.png")
+        raise InvalidJobError(f"the URL {shown_url(text)!r} must be pkg://<import package>/<path>, as in pkg://skimage/data/coffee.png")
     if any(part in ("", ".", "..") for part in name.split("/")):
-        raise InvalidJobError(f"the URL {text!r} must stay inside its package: no empty, . or .. parts in the path")
+        raise InvalidJobError(f"the URL {shown_url(text)!r} must stay inside its package: no empty, . or .. parts in the path")
     # Parents of a dotted name would be imported by find_spec, so only the top package is looked up and the rest taken as folders.
     top, *inner = package.split(".")
     try:
@@ -173,7 +165,9 @@ def _package_path(text: str, rest: str) -> Path:
         spec = None
     roots = [] if spec is None else list(spec.submodule_search_locations or [])
     if not roots:
-        raise InvalidJobError(f"the URL {text!r}: no package {top!r} is installed here; pip install the distribution that provides it")
+        raise InvalidJobError(
+            f"the URL {shown_url(text)!r}: no package {top!r} is installed here; pip install the distribution that provides it"
+        )
     candidates = [Path(root, *inner, name) for root in roots]
     return next((path for path in candidates if path.exists()), candidates[0])
 
@@ -182,10 +176,13 @@ def _http(text: str) -> HttpUrl:
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise InvalidJobError(f"the URL {without_secrets(text)!r} is not valid: {error}") from None
+    except ValueError:
+        raise InvalidJobError(
+            f"the URL {shown_url(text)!r} is not valid: its host or port cannot be read; "
+            "percent-encode characters such as / ? # @ : [ in a user name or password"
+        ) from None
     if not host:
-        raise InvalidJobError(f"the URL {without_secrets(text)!r} has no host; write https://host/path")
+        raise InvalidJobError(f"the URL {shown_url(text)!r} has no host; write https://host/path")
     return HttpUrl(text)
 
 
@@ -193,11 +190,11 @@ def _object(scheme: ObjectScheme, text: str, rest: str) -> ObjectUrl:
     bucket, _, key = rest.partition("/")
     if _BUCKET.fullmatch(bucket) is None:
         word = "container" if scheme == "az" else "bucket"
-        raise InvalidJobError(f"the URL {text!r} has no valid {word} name ({bucket!r}); write {scheme}://{word}/path")
+        raise InvalidJobError(f"the URL {shown_url(text)!r} has no valid {word} name; write {scheme}://{word}/path")
     return ObjectUrl(scheme, bucket, key)
 
 
 def _unknown_scheme(text: str, scheme: str, known: tuple[str, ...]) -> str:
     nearest = difflib.get_close_matches(scheme, known, n=1, cutoff=0.5)
     hint = f"did you mean {nearest[0]}://? " if nearest else ""
-    return f"the URL {text!r} has the unknown scheme {scheme!r}; {hint}known are {', '.join(known)}, and plain paths"
+    return f"the URL {shown_url(text)!r} has the unknown scheme {scheme!r}; {hint}known are {', '.join(known)}, and plain paths"

@@ -6,13 +6,14 @@ from types import TracebackType
 from typing import Final, Self
 
 from imagejob_api.pipeline import Download
+from imagejob_api.redaction import shown_url
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError
 from imagejob_runner.fetch.body import read_bounded
 from imagejob_runner.fetch.http import HttpClient
 from imagejob_runner.fetch.local import read_file
 from imagejob_runner.fetch.objects import open_object
-from imagejob_runner.urls import FileUrl, ObjectUrl, parse_url, without_secrets
+from imagejob_runner.urls import FileUrl, ObjectUrl, parse_url
 
 # Of their own, so that slow network file systems do not take the threads that decode.
 _FILE_THREADS: Final = 16
@@ -51,11 +52,12 @@ class Fetcher:
             location = parse_url(url)
         except InvalidJobError as error:
             raise ImageError(ErrorCode.INVALID_URL, str(error)) from None
+        name = shown_url(url)
         if isinstance(location, FileUrl):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, read_file, location.path, url, limit)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, read_file, location.path, name, limit)
         if isinstance(location, ObjectUrl):
-            return await read_bounded(await open_object(location, url), url, limit)
+            return await read_bounded(await open_object(location, name), name, limit)
         if self._http is None:
             self._http = HttpClient(self._download)
         async with self._http.open(location.url) as body:
-            return await read_bounded(body, without_secrets(url), limit)
+            return await read_bounded(body, name, limit)

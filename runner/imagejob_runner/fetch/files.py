@@ -12,12 +12,13 @@ from typing import Final
 import aiohttp
 
 from imagejob_api.pipeline import Download
+from imagejob_api.redaction import shown_url
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError, StorageError
 from imagejob_runner.fetch.body import Body
 from imagejob_runner.fetch.http import HttpClient
 from imagejob_runner.fetch.objects import open_object
-from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, parse_url, without_secrets
+from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, parse_url
 
 _STALL_SECONDS: Final = 60.0
 CACHE_VARIABLE: Final = "IMAGEJOB_CACHE"
@@ -44,7 +45,7 @@ def model_file(url: str) -> Path:
     if isinstance(location, FileUrl):
         if not location.path.is_file():
             wrong = "is no file" if location.path.exists() else "does not exist"
-            raise InvalidJobError(f"{url}: {location.path} {wrong}; check the path")
+            raise InvalidJobError(f"{shown_url(url)}: {location.path} {wrong}; check the path")
         return location.path
     return asyncio.run(_cached(location, url))
 
@@ -63,7 +64,7 @@ async def copy_to(url: str, path: Path, download: Download) -> None:
     """
     location = parse_url(url)
     if isinstance(location, FileUrl):
-        raise InvalidJobError(f"{url} is a file of this machine, which needs no copy")
+        raise InvalidJobError(f"{shown_url(url)} is a file of this machine, which needs no copy")
     async with _opened(location, url, download) as body:
         await _write(body, path)
 
@@ -104,7 +105,7 @@ def _cache_folder() -> Path:
 async def _opened(location: ObjectUrl | HttpUrl, url: str, download: Download) -> AsyncIterator[Body]:
     try:
         if isinstance(location, ObjectUrl):
-            yield await open_object(location, url)
+            yield await open_object(location, shown_url(url))
             return
         client = HttpClient(download, aiohttp.ClientTimeout(total=None, sock_connect=_STALL_SECONDS, sock_read=_STALL_SECONDS))
         try:
@@ -114,7 +115,7 @@ async def _opened(location: ObjectUrl | HttpUrl, url: str, download: Download) -
             await client.close()
     except ImageError as error:
         kind = InvalidJobError if error.code in _WRONG_URL else StorageError
-        raise kind(f"cannot read {without_secrets(url)}: {error.message}") from error
+        raise kind(f"cannot read {shown_url(url)}: {error.message}") from error
 
 
 async def _write(body: Body, path: Path) -> None:

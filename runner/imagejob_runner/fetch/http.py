@@ -13,11 +13,11 @@ import aiohttp
 from yarl import URL
 
 from imagejob_api.pipeline import Download
+from imagejob_api.redaction import shown_url
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch.addresses import AddressGuard, refused_addresses
 from imagejob_runner.fetch.http_errors import connection_error, status_error
-from imagejob_runner.urls import without_secrets
 
 _OK: Final = 200
 _REDIRECTS: Final = {301, 302, 303, 307, 308}
@@ -107,22 +107,22 @@ class HttpClient:
         for _ in range(self._download.max_redirects + 1):
             async with self._request(target, headers) as response:
                 if response.status == _OK:
-                    yield HttpBody(response, without_secrets(str(target)))
+                    yield HttpBody(response, shown_url(str(target)))
                     return
                 if response.status not in _REDIRECTS or "Location" not in response.headers:
-                    raise status_error(response.status, response.reason, response.headers, without_secrets(str(target)))
+                    raise status_error(response.status, response.reason, response.headers, shown_url(str(target)))
                 following = _redirect(target, response.headers["Location"])
             if following.origin() != target.origin():
                 headers = dict(_DEFAULT_HEADERS)
             target = following
         raise ImageError(
             ErrorCode.TOO_MANY_REDIRECTS,
-            f"{without_secrets(url)} redirects more than {self._download.max_redirects} times; download.maxRedirects allows no more",
+            f"{shown_url(url)} redirects more than {self._download.max_redirects} times; download.maxRedirects allows no more",
         )
 
     @asynccontextmanager
     async def _request(self, target: URL, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        shown = without_secrets(str(target))
+        shown = shown_url(str(target))
         with refused_addresses() as refused:
             try:
                 response = await self._session.get(target, headers=headers, allow_redirects=False)
@@ -136,19 +136,19 @@ class HttpClient:
 def _parsed(url: str) -> URL:
     try:
         return URL(url)
-    except ValueError as error:
-        raise ImageError(ErrorCode.INVALID_URL, f"{without_secrets(url)} is not a valid URL: {error}") from None
+    except ValueError:
+        raise ImageError(ErrorCode.INVALID_URL, f"{shown_url(url)} is not a valid URL") from None
 
 
 def _redirect(base: URL, location: str) -> URL:
     try:
         target = base.join(URL(location))
-    except ValueError as error:
-        raise ImageError(ErrorCode.INVALID_URL, f"{without_secrets(str(base))} redirects to {location!r}: {error}") from None
+    except ValueError:
+        raise ImageError(ErrorCode.INVALID_URL, f"{shown_url(str(base))} redirects to {shown_url(location)!r}, which is no URL") from None
     if target.scheme not in ("http", "https") or not target.host:
         raise ImageError(
             ErrorCode.ADDRESS_FORBIDDEN,
-            f"{without_secrets(str(base))} redirects to {without_secrets(str(target))!r}; only http and https are followed",
+            f"{shown_url(str(base))} redirects to {shown_url(str(target))!r}; only http and https are followed",
         )
     return target
 

@@ -27,7 +27,7 @@ def read_file(path: Path, url: str, limit: int) -> bytes:
 
     Args:
         path: The file.
-        url: How the user called it.
+        url: How messages call it.
         limit: Largest number of bytes accepted.
 
     Raises:

@@ -5,6 +5,7 @@ gigabytes. Whatever Pillow raises on hostile bytes comes out as an ImageError wi
 RGB is turned into it by `modes`.
 """
 
+import re
 import struct
 import warnings
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _TRUNCATED: Final = ("truncated", "reached eof")
 _UNSUPPORTED: Final = ("unsupported", "not supported", "unknown pixel mode")
 """How Pillow says that a file ends too early, or that a sound file is of a kind it does not read."""
 
+_BYTES: Final = re.compile(r"""(bytearray\()?b(['"]).*?\2\)?""", re.DOTALL)
 _TILE_WIDTH: Final = 322
 _TILE_LENGTH: Final = 323
 
@@ -176,15 +178,21 @@ def _upright(image: Image.Image, name: str, orientation: int, *, wanted: bool) -
     return image if method is None else image.transpose(method)
 
 
+def _without_content(text: str, name: str) -> str:
+    """What Pillow says, without the bytes of the file that it quotes; of a PPM file, whose values are texts, it quotes those too."""
+    return "its header or its values make no sense" if name == "PPM" else _BYTES.sub("…", text)
+
+
 def _image_error(error: Exception, name: str, data: bytes) -> ImageError:
     text = str(error) or type(error).__name__
+    shown = _without_content(text, name)
     if isinstance(error, MemoryError):
         return ImageError(ErrorCode.OUT_OF_MEMORY, f"not enough memory to decode this {name} file", retryable=True)
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        return ImageError(ErrorCode.TOO_MANY_PIXELS, f"the {name} file asks for a canvas beyond decode.maxPixels: {text}")
+        return ImageError(ErrorCode.TOO_MANY_PIXELS, f"the {name} file asks for a canvas beyond decode.maxPixels: {shown}")
     ended = any(isinstance(each, (EOFError, struct.error)) for each in (error, error.__cause__))
     if ended or any(phrase in text.lower() for phrase in _TRUNCATED) or is_cut_short(name, data):
-        return ImageError(ErrorCode.TRUNCATED_IMAGE, f"the {name} file ends too early ({len(data):,} bytes): {text}")
+        return ImageError(ErrorCode.TRUNCATED_IMAGE, f"the {name} file ends too early ({len(data):,} bytes): {shown}")
     if any(phrase in text.lower() for phrase in _UNSUPPORTED):
-        return ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"this kind of {name} file is not supported: {text}")
-    return ImageError(ErrorCode.CORRUPT_IMAGE, f"the {name} file is damaged: {text}")
+        return ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"this kind of {name} file is not supported: {shown}")
+    return ImageError(ErrorCode.CORRUPT_IMAGE, f"the {name} file is damaged: {shown}")

@@ -50,7 +50,27 @@ _OPENERS: Final[dict[str, Callable[[BytesIO], ImageFile]]] = {
 FORMATS: Final = tuple(_SIGNATURES)
 """Names of the accepted formats."""
 
-_SHOWN_BYTES: Final = 12
+# What people hand over by mistake, told by name: of the bytes themselves, which may be anybody's secret, nothing is said.
+_OTHERS: Final[dict[str, re.Pattern[bytes]]] = {
+    "an HTML page, which a web server may have sent instead of the picture": re.compile(
+        rb"\s*<(!doctype html|html|head|body)", re.IGNORECASE
+    ),
+    "an SVG drawing": re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!doctype svg[^>]*>\s*)?<svg", re.IGNORECASE | re.DOTALL),
+    "XML": re.compile(rb"\s*<\?xml"),
+    "a PDF document": re.compile(rb"%PDF-"),
+    "PostScript": re.compile(rb"%!PS|\xc5\xd0\xd3\xc6"),
+    "HEIC": re.compile(rb".{4}ftyp(hei[cxms]|hev[cx]|mif1|msf1)", re.DOTALL),
+    "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
+    "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    "a video or another ISO media file": re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3", re.DOTALL),
+    "a Photoshop file": re.compile(rb"8BPS"),
+    "an icon": re.compile(rb"\0\0[\1\2]\0"),
+    "a ZIP archive, or what is made of one": re.compile(rb"PK[\3\5]"),
+    "compressed with gzip": re.compile(rb"\x1f\x8b"),
+    "JSON": re.compile(rb"\s*[\[{]\s*[\"{\[\]}]"),
+    "text": re.compile(rb"[\t-\r -~]{512}|[\t-\r -~]+\Z"),
+}
+_SNIFFED_BYTES: Final = 1024
 _PADDING: Final = b"\0\r\n"
 
 
@@ -65,10 +85,8 @@ def format_of(data: bytes) -> str:
     for name, signature in _SIGNATURES.items():
         if signature.match(data):
             return name
-    start = bytes(data[:_SHOWN_BYTES])
-    raise ImageError(
-        ErrorCode.UNSUPPORTED_FORMAT, f"not an image of a known format: it begins with {start!r}; accepted are {', '.join(FORMATS)}"
-    )
+    looks = next((f": it looks like {what}" for what, signature in _OTHERS.items() if signature.match(data[:_SNIFFED_BYTES])), "")
+    raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"not an image of an accepted format{looks}; accepted are {', '.join(FORMATS)}")
 
 
 def open_as(name: str, data: bytes) -> ImageFile:

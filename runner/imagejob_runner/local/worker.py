@@ -7,11 +7,13 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
 from imagejob_api.pipeline import ImagePipelineSpec
+from imagejob_api.redaction import redacted
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.exceptions import DeviceError, InvalidJobError, RunnerError
 from imagejob_runner.local.messages import Ended, Go, Ready, Snapshot, Stop
@@ -34,8 +36,8 @@ def main(connection: Connection, request: ShardRequest) -> None:
         code = getattr(error, "exit_code", ExitCode.STORAGE)
         ended = Ended(error=str(error), exit_code=code, again=isinstance(error, DeviceError))
     except Exception as error:  # noqa: BLE001  a defect must reach the user with its place, not vanish with the process
-        traceback.print_exc()
-        ended = Ended(error=f"internal error, please report it: {type(error).__name__}: {error}", exit_code=ExitCode.JOB_FAILED)
+        sys.stderr.write(redacted(traceback.format_exc()))
+        ended = Ended(error=redacted(f"internal error, please report it: {type(error).__name__}: {error}"), exit_code=ExitCode.JOB_FAILED)
     _send(connection, ended)
 
 

@@ -5,6 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from imagejob_api.redaction import shown_url
 from imagejob_runner.exceptions import ModelError
 
 IMAGENET: Final = "imagenet-1k"
@@ -35,13 +36,15 @@ def load_labels(labels: str | Sequence[str] | None, path: Path | None = None) ->
         text = resources.files(__package__).joinpath(f"{IMAGENET}.txt").read_text(encoding="utf-8")
         return tuple(text.splitlines())
     if path is None:
-        raise ModelError(f"infer.labels: {labels} was not fetched; give {IMAGENET}, a list, or the URL of a text file with one name a line")
+        raise ModelError(
+            f"infer.labels: {shown_url(labels)} was not fetched; give {IMAGENET}, a list, or the URL of a text file with one name a line"
+        )
     try:
         names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"infer.labels: {labels} cannot be read as UTF-8 text with one name a line: {error}") from error
+        raise ModelError(f"infer.labels: {shown_url(labels)} cannot be read as UTF-8 text with one name a line: {error}") from error
     while names and not names[-1]:
         names = names[:-1]
     if not names:
-        raise ModelError(f"infer.labels: {labels} holds no names; write one a line")
+        raise ModelError(f"infer.labels: {shown_url(labels)} holds no names; write one a line")
     return names

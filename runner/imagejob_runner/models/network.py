@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from imagejob_api.pipeline import Infer, Precision, Preprocess
+from imagejob_api.redaction import shown_url
 from imagejob_runner.exceptions import ModelError
 from imagejob_runner.models.architecture import build
 from imagejob_runner.models.device import find_device, is_device_error
@@ -94,14 +95,14 @@ class Network:
         if path is not None:
             load_into(network, read_weights(path), path.name)
         elif model.weights is not None:
-            raise ModelError(f"model.weights: {model.weights} was not fetched")
+            raise ModelError(f"model.weights: {shown_url(model.weights)} was not fetched")
         network = network.float().eval().requires_grad_(requires_grad=False)
         network, layout = _prepared(network, infer, _EXAMPLES, torch.device("cpu"))
         return network.to(device=self.device, dtype=self._dtype), layout
 
     def _exported(self, infer: Infer, path: Path | None) -> tuple[torch.nn.Module, torch.memory_format, tuple[int, int | None]]:
         if path is None:
-            raise ModelError(f"model.program: {infer.model.program} was not fetched")
+            raise ModelError(f"model.program: {shown_url(infer.model.program or '')} was not fetched")
         program = load_program(path, self.device, infer.preprocess.size)
         smallest, largest = program.batch_range
         network, layout = _prepared(program.network, infer, max(smallest, min(_EXAMPLES, largest or _EXAMPLES)), self.device)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from imagejob_api.redaction import kept_url
 from imagejob_runner.output.images import derived_image_name
 from imagejob_runner.planning import Plan, PlannedModel, planned_models
 from imagejob_runner.rows import Row
@@ -79,7 +80,7 @@ class Claims:
                 say(number, f"a row of {shown(identity)}, which is no input of this chunk")
             elif seen[identity] > 1:
                 say(number, f"{shown(identity)} has a second row")
-            elif row["url"] != urls[identity]:
+            elif row["url"] != kept_url(urls[identity]):
                 say(number, f"the row of {shown(identity)} has another URL than the input")
             else:
                 continue

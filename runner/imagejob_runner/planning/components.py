@@ -9,6 +9,7 @@ import asyncio
 from typing import Any
 
 from imagejob_api.pipeline import ImagePipelineSpec, Infer, Model, Step
+from imagejob_api.redaction import shown_url
 from imagejob_runner.exceptions import InvalidJobError, ModelError, RunnerError
 from imagejob_runner.fetch import model_file, sha256_of
 from imagejob_runner.images.recipe import RECIPE
@@ -61,7 +62,8 @@ async def _model(step: str, model: Model) -> dict[str, Any]:
         digest = await _digest(url, f"{where}.{field}")
         if model.sha256 is not None and digest != model.sha256:
             raise ModelError(
-                f"{where}.{field} {url!r} has the digest {digest}, but sha256 says {model.sha256}; it is another file than the one meant"
+                f"{where}.{field} {shown_url(url)!r} has the digest {digest}, but sha256 says {model.sha256}; "
+                "it is another file than the one meant"
             )
         found[field] = {"sha256": digest}
     return found
@@ -75,4 +77,4 @@ async def _digest(url: str, where: str) -> str:
     except RunnerError as error:
         raise type(error)(f"{where}: {error}") from error
     except OSError as error:
-        raise ModelError(f"{where}: {url} cannot be read: {error.strerror}") from error
+        raise ModelError(f"{where}: {shown_url(url)} cannot be read: {error.strerror}") from error

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagejob_api.pipeline import ImagePipelineSpec
+from imagejob_api.redaction import kept_url
 from imagejob_runner.constants import PLAN_FILE
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.sealed import FILE, sealed_file, strict_json
@@ -41,8 +42,9 @@ class Plan(BaseModel):
     components: dict[str, Any]
     """What the fingerprint is made of, in the words of the job's file."""
     pipeline: ImagePipelineSpec
-    """From `plan_job` the pipeline as given; from `read_plan` as first planned and without headers, which may hold passwords. A worker runs
-    the pipeline it is given: what is not in `components`, such as concurrency, may change from run to run."""
+    """From `plan_job` the pipeline as given; from `read_plan` as first planned, without headers, which may hold passwords, and
+    without secrets in URLs. A worker runs the pipeline it is given: what is not in `components`, such as concurrency, may change from run
+    to run."""
 
     @property
     def chunks(self) -> int:
@@ -97,4 +99,8 @@ def encode_plan(plan: Plan) -> bytes:
     pipeline = plan.pipeline.model_dump(mode="json", by_alias=True, exclude_none=True)
     for step in pipeline["steps"]:
         step.get("download", {}).pop("headers", None)
+        infer = step.get("infer", {})
+        for holder, field in ((infer.get("model", {}), "weights"), (infer.get("model", {}), "program"), (infer, "labels")):
+            if field in holder:
+                holder[field] = kept_url(holder[field])
     return sealed_file({**data, "pipeline": pipeline})

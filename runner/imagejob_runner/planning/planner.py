@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.pipeline import Download, ImagePipelineSpec
+from imagejob_api.redaction import shown_url
 from imagejob_runner.constants import MANIFEST_FOLDER, PLAN_FILE, RESULTS_FOLDER, SUCCESS_FILE, WRITABLE_FILE
 from imagejob_runner.exceptions import InvalidSourceError, OutputExistsError, StorageError
 from imagejob_runner.planning.chunks import manifest_name
@@ -180,5 +181,5 @@ class _Planner:
     def _empty_hint(self) -> str:
         source = self._spec.source
         if source.prefix is not None:
-            return f"nothing below {source.prefix.url} fits the glob {source.prefix.glob!r}; check both"
-        return f"{source.manifest.url if source.manifest else 'it'} has no rows"
+            return f"nothing below {shown_url(source.prefix.url)} fits the glob {source.prefix.glob!r}; check both"
+        return f"{shown_url(source.manifest.url) if source.manifest else 'it'} has no rows"

@@ -3,6 +3,7 @@
 from typing import Final
 
 from imagejob_api.pod import RunnerExit
+from imagejob_api.redaction import redacted
 from imagejob_runner.exceptions import (
     DeviceError,
     InvalidJobError,
@@ -43,7 +44,7 @@ def exit_of(error: Exception) -> RunnerExit | None:
 
 def message_of(error: Exception) -> str:
     """What an error tells whoever looks at the pod."""
-    text = str(error).strip()
+    text = redacted(str(error).strip())
     if isinstance(error, ImportError):
         return _what_the_image_lacks(error)
     if exit_of(error) is not None and text:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from imagejob_api.redaction import redacted
 from imagejob_runner.pod.standing import Standing
 
 ENV_FORMAT: Final = "IMAGEJOB_LOG_FORMAT"
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def set_up_logs(environment: Mapping[str, str]) -> None:
-    """Sends log records of level INFO and above to standard error."""
+    """Sends log records of level INFO and above to standard error, without the secrets of URLs in them."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if environment.get(ENV_FORMAT) == "json" else _Text())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -73,6 +74,9 @@ class _Text(logging.Formatter):
         super().__init__("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
         self.converter = time.gmtime
 
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
@@ -80,8 +84,8 @@ class _Json(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redacted(record.getMessage()),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = redacted(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from imagejob_api.imagejob import ImageUrl, Source
 from imagejob_api.pipeline import Download
+from imagejob_api.redaction import kept_url
 from imagejob_runner.exceptions import InvalidJobError, InvalidSourceError
 from imagejob_runner.sources.base import Entry
 from imagejob_runner.sources.manifest import list_manifest
@@ -39,4 +40,4 @@ def _inline_entry(position: int, item: ImageUrl) -> Entry:
         parse_url(item.url)
     except InvalidJobError as error:
         raise InvalidSourceError(f"source.urls[{position}].url: {error}") from None
-    return Entry(item.url if item.id is None else item.id, item.url)
+    return Entry(kept_url(item.url) if item.id is None else item.id, item.url)

@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 
 from imagejob_api.imagejob import Manifest
 from imagejob_api.pipeline import Download
+from imagejob_api.redaction import kept_url, shown_url
 from imagejob_runner.exceptions import InvalidJobError, InvalidSourceError
 from imagejob_runner.fetch.files import copy_to
 from imagejob_runner.sources.base import Entry
+from imagejob_runner.sources.permitted import Permitted
 from imagejob_runner.urls import FileUrl, parse_url, resolve
 
 _Format = Literal["txt", "csv", "jsonl", "parquet"]
@@ -39,6 +41,7 @@ async def list_manifest(manifest: Manifest, download: Download) -> AsyncIterator
     """
     form = manifest.format or _format_of(manifest.url)
     location = parse_url(manifest.url)
+    permitted = Permitted(manifest.url, manifest.allowed_sources)
     with tempfile.TemporaryDirectory(prefix="imagejob-manifest-") as folder:
         if isinstance(location, FileUrl):
             path = location.path
@@ -51,7 +54,7 @@ async def list_manifest(manifest: Manifest, download: Download) -> AsyncIterator
                 await copy_to(manifest.url, path, download)
             except InvalidJobError as error:
                 raise InvalidSourceError(f"source.manifest.url: {error}") from error
-        for entry in _entries(manifest, form, path):
+        for entry in _entries(manifest, permitted, form, path):
             yield entry
 
 
@@ -62,12 +65,12 @@ def _format_of(url: str) -> _Format:
     if suffix not in known:
         choices = ", ".join(get_args(_Format))
         raise InvalidSourceError(
-            f"source.manifest.url {url!r}: the ending {suffix!r} says no format; set source.manifest.format to {choices}"
+            f"source.manifest.url {shown_url(url)!r}: the ending {suffix!r} says no format; set source.manifest.format to {choices}"
         )
     return known[suffix]
 
 
-def _entries(manifest: Manifest, form: _Format, path: Path) -> Iterator[Entry]:
+def _entries(manifest: Manifest, permitted: Permitted, form: _Format, path: Path) -> Iterator[Entry]:
     records: Iterable[_Record]
     match form:
         case "txt":
@@ -80,18 +83,20 @@ def _entries(manifest: Manifest, form: _Format, path: Path) -> Iterator[Entry]:
             records = _parquet(manifest, path)
     try:
         for where, record in records:
-            yield _entry(manifest, where, record)
+            yield _entry(manifest, permitted, where, record)
     except UnicodeDecodeError as error:
-        raise InvalidSourceError(f"{manifest.url}: not UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8") from None
+        raise InvalidSourceError(
+            f"{shown_url(manifest.url)}: not UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8"
+        ) from None
 
 
-def _entry(manifest: Manifest, where: str, record: dict[str, Any]) -> Entry:
+def _entry(manifest: Manifest, permitted: Permitted, where: str, record: dict[str, Any]) -> Entry:
     url = record.get(manifest.url_field)
     if not isinstance(url, str) or not url.strip():
         raise InvalidSourceError(f"{where}: {manifest.url_field!r} is {'empty' if not url else repr(url)[:80]}; every row needs a URL")
     identity = record.get(manifest.id_field)
     if identity is None:
-        identity = url
+        identity = kept_url(url)
     elif isinstance(identity, int) and not isinstance(identity, bool):
         identity = str(identity)
     if not isinstance(identity, str) or not identity:
@@ -105,7 +110,7 @@ def _entry(manifest: Manifest, where: str, record: dict[str, Any]) -> Entry:
             raise InvalidSourceError(f"{where}: {name!r} holds half of a surrogate pair, which is no Unicode text: {text[:80]!r}")
     try:
         resolved = resolve(manifest.url, url)
-        parse_url(resolved)
+        permitted.check(resolved)
     except InvalidJobError as error:
         raise InvalidSourceError(f"{where}: {error}") from None
     return Entry(identity, resolved)
@@ -115,7 +120,7 @@ def _txt(manifest: Manifest, path: Path) -> Iterator[_Record]:
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, 1):
             if text := line.strip("\r\n \t"):
-                yield f"{manifest.url}, line {number}", {manifest.url_field: text}
+                yield f"{shown_url(manifest.url)}, line {number}", {manifest.url_field: text}
 
 
 def _csv(manifest: Manifest, path: Path) -> Iterator[_Record]:
@@ -124,18 +129,18 @@ def _csv(manifest: Manifest, path: Path) -> Iterator[_Record]:
         try:
             _check_columns(manifest, list(reader.fieldnames or []))
             for record in reader:
-                where = f"{manifest.url}, line {reader.line_num}"
+                where = f"{shown_url(manifest.url)}, line {reader.line_num}"
                 if None in record:
                     raise InvalidSourceError(f"{where}: more fields than the header has columns; put values with commas in quotes")
                 yield where, record
         except csv.Error as error:
-            raise InvalidSourceError(f"{manifest.url}, line {reader.reader.line_num}: not valid CSV: {error}") from None
+            raise InvalidSourceError(f"{shown_url(manifest.url)}, line {reader.reader.line_num}: not valid CSV: {error}") from None
 
 
 def _jsonl(manifest: Manifest, path: Path) -> Iterator[_Record]:
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, 1):
-            where = f"{manifest.url}, line {number}"
+            where = f"{shown_url(manifest.url)}, line {number}"
             if not line.strip():
                 continue
             try:
@@ -143,7 +148,7 @@ def _jsonl(manifest: Manifest, path: Path) -> Iterator[_Record]:
             except ValueError as error:
                 raise InvalidSourceError(f"{where}: not valid JSON: {error}") from None
             if not isinstance(record, dict):
-                raise InvalidSourceError(f'{where}: a row is a JSON object such as {{"id": …, "url": …}}, not {line.strip()[:60]!r}')
+                raise InvalidSourceError(f'{where}: a row is a JSON object such as {{"id": …, "url": …}}, not a {type(record).__name__}')
             if manifest.url_field not in record:
                 raise InvalidSourceError(f"{where}: {_missing(manifest, list(record))}")
             yield where, record
@@ -162,17 +167,17 @@ def _parquet(manifest: Manifest, path: Path) -> Iterator[_Record]:
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
                 for record in batch.to_pylist():
                     number += 1
-                    yield f"{manifest.url}, row {number}", record
+                    yield f"{shown_url(manifest.url)}, row {number}", record
     except (pa.ArrowException, OSError) as error:
-        raise InvalidSourceError(f"{manifest.url}: not a readable Parquet file: {error}") from None
+        raise InvalidSourceError(f"{shown_url(manifest.url)}: not a readable Parquet file: {error}") from None
 
 
 def _check_columns(manifest: Manifest, columns: list[str]) -> None:
     if manifest.url_field not in columns:
-        raise InvalidSourceError(f"{manifest.url}: {_missing(manifest, columns)}")
+        raise InvalidSourceError(f"{shown_url(manifest.url)}: {_missing(manifest, columns)}")
     if manifest.id_field not in columns and "id_field" in manifest.model_fields_set:
         raise InvalidSourceError(
-            f"{manifest.url}: no column {manifest.id_field!r} (source.manifest.idField); the columns are {', '.join(columns)}"
+            f"{shown_url(manifest.url)}: no column {manifest.id_field!r} (source.manifest.idField); the columns are {', '.join(columns)}"
         )
 
 

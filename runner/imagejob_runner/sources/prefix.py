@@ -13,6 +13,7 @@ import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
 from imagejob_api.imagejob import Prefix
+from imagejob_api.redaction import shown_url
 from imagejob_runner.exceptions import InvalidSourceError, StorageError
 from imagejob_runner.sources.base import Entry
 from imagejob_runner.sources.globs import Glob
@@ -45,7 +46,9 @@ async def list_prefix(prefix: Prefix, output_url: str | None) -> AsyncIterator[E
             async for entry in _list_objects(location, glob, output if isinstance(output, ObjectUrl) else None):
                 yield entry
         case HttpUrl():
-            raise InvalidSourceError(f"source.prefix.url {prefix.url!r}: a web server cannot be listed; use source.manifest with the URLs")
+            raise InvalidSourceError(
+                f"source.prefix.url {shown_url(prefix.url)!r}: a web server cannot be listed; use source.manifest with the URLs"
+            )
 
 
 def path_id(path: str) -> str:

@@ -84,6 +84,12 @@ BROKEN = [
         "spec.source.urls",
         "urls may have 163,840 characters together, ids included; put them into a manifest",
     ),
+    Broken(
+        "allowed scheme",
+        image_job(source={"manifest": {"url": "s3://b/list.csv", "allowedSources": ["s3://c/", "ftp://d"]}}),
+        "spec.source.manifest.allowedSources[1]",
+        SCHEMES,
+    ),
     Broken("inline scheme", image_job(source={"urls": [{"url": "a.jpg"}, {"url": "htp://b.jpg"}]}), "spec.source.urls[1].url", SCHEMES),
     Broken(
         "output scheme",
@@ -281,7 +287,11 @@ VALID = {
             "priorityClassName": "low",
         },
     ),
-    "manifest": image_job(source={"manifest": {"url": "gs://b/list.csv", "format": "csv", "idField": "name", "urlField": "href"}}),
+    "manifest": image_job(
+        source={
+            "manifest": {"url": "gs://b/list.csv", "format": "csv", "idField": "name", "urlField": "href", "allowedSources": ["s3://c/a"]}
+        }
+    ),
     "pipeline": image_pipeline(),
     "pipeline with everything": image_pipeline(
         step(

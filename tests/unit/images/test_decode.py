@@ -73,6 +73,31 @@ class TestRefusals:
             assert error.code == ErrorCode.UNSUPPORTED_FORMAT
             assert "JPEG" in error.message
 
+    @pytest.mark.parametrize(
+        ("data", "looks"),
+        [
+            (b"<!DOCTYPE html><html>", "an HTML page"),
+            (b'<?xml version="1.0"?>\n<svg xmlns="x">', "an SVG drawing"),
+            (b"%PDF-1.7 hunter2", "a PDF document"),
+            (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+            (b"\0\0\0\x18ftypmp42\0\0\0\0", "a video"),
+            (b"PK\3\4hunter2", "a ZIP archive"),
+            (b'{"token": "hunter2"}', "JSON"),
+            (b"eyJhbGciOiJSUzI1NiIhunter2", "text"),
+            (b"\1\2hunter2", None),
+        ],
+    )
+    def test_what_it_looks_like_is_told_and_never_what_is_in_it(self, data: bytes, looks: str | None) -> None:
+        message = error_of(data).message
+        assert f": it looks like {looks}" in message if looks is not None else "looks like" not in message
+        assert "hunter2" not in message
+
+    @pytest.mark.parametrize("data", [b"P3 hunter2", b"P3 2 2 255 hunter2hunter2hunter2", b"\x89PNG\r\n\x1a\n\0\0\0\5abcdhunter2"])
+    def test_errors_of_pillow_quote_nothing_of_the_file(self, data: bytes) -> None:
+        message = error_of(data).message
+        assert "hunter2" not in message
+        assert "abcd" not in message
+
     def test_a_format_that_pillow_knows_but_the_list_does_not(self) -> None:
         assert error_of(encoded(SMALL, "SGI")).code == ErrorCode.UNSUPPORTED_FORMAT
 

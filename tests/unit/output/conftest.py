@@ -16,6 +16,13 @@ from imagejob_runner.planning import Chunk, Plan, plan_job, shard_chunks
 from imagejob_runner.rows import Row, row_of
 from imagejob_runner.storage import OutputStore, open_output
 
+SIGNED = 7
+
+
+def url_of(number: int) -> str:
+    """The URL of an input; one has a signature, which stays out of rows."""
+    return f"/data/{number}.jpg" if number != SIGNED else f"https://me:hunter2@host/{number}.jpg?sig=hunter2"
+
 
 class DoneJob:
     """A job of 10 inputs in 4 chunks and 2 shards. Input 3 fails, input 5 is skipped."""
@@ -60,7 +67,7 @@ async def done(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., 
     async def make(*, commit: bool = True) -> DoneJob:
         spec = ImageJobSpec.model_validate(
             {
-                "source": {"urls": [{"id": str(number), "url": f"/data/{number}.jpg"} for number in range(10)]},
+                "source": {"urls": [{"id": str(number), "url": url_of(number)} for number in range(10)]},
                 "pipeline": {"steps": [{"name": "count", "call": {"function": "a:b"}}]},
                 "output": {"url": str(tmp_path / "out"), "format": request.param},
                 "chunkSize": 3,

@@ -17,6 +17,7 @@ from imagejob_api.imagejob import Source
 from imagejob_api.pipeline import Download
 from imagejob_runner.exceptions import InvalidJobError, InvalidSourceError
 from imagejob_runner.sources import Entry, list_source
+from imagejob_runner.sources.permitted import Permitted
 from imagejob_runner.storage.stores import open_store
 from imagejob_runner.urls import FileUrl, parse_url
 from tests.tools.s3 import S3Server
@@ -254,3 +255,87 @@ async def test_a_large_manifest_is_streamed(tmp_path: Path) -> None:
     entries = list_source(Source.model_validate({"manifest": {"url": str(path)}}))
     assert (await anext(entries)).id == "/data/0.jpg"
     assert sum([1 async for _ in entries]) == 49_999
+
+
+FILES = "file:///var/run/secrets/kubernetes.io/serviceaccount/token"
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        (FILES, "a file of the machine that reads it"),
+        ("/var/run/secrets/token", "a file of the machine that reads it"),
+        ("pkg://skimage/data/coffee.png", "a file of the machine that reads it"),
+        ("s3://another/a.jpg", "in s3://another"),
+        ("gs://BUCKET/a.jpg", "in gs://BUCKET"),
+        ("http://host/a.jpg", "on a web server"),
+    ],
+)
+async def test_a_list_in_a_bucket_names_what_is_in_that_bucket(s3: S3Server, url: str, what: str) -> None:
+    url = url.replace("BUCKET", s3.bucket)
+    obstore.put(open_store("s3", s3.bucket), "permitted/a.csv", f"id,url\n1,../b.jpg\n2,{url}\n".encode())
+    manifest = {"url": s3.url("permitted/a.csv")}
+    message = await failure({"manifest": manifest})
+    assert (
+        f"permitted/a.csv, line 3: {url} is {what.replace('BUCKET', s3.bucket)}, and a list from s3://{s3.bucket} may name only" in message
+    )
+    assert "source.manifest.allowedSources" in message
+    assert [entry.url for entry in await listed({"manifest": {**manifest, "allowedSources": [url]}})][1] == url
+
+
+@pytest.mark.parametrize("url", [FILES, "s3://bucket/a.jpg", "pkg://skimage/data/coffee.png"])
+def test_a_list_on_a_web_server_names_what_is_on_web_servers(url: str) -> None:
+    permitted = Permitted("https://host/lists/a.csv", [])
+    permitted.check("http://another/a.jpg")
+    with pytest.raises(InvalidJobError, match="a list from a web server may name only what is there"):
+        permitted.check(url)
+
+
+def test_a_list_among_files_names_anything() -> None:
+    for manifest in ("/lists/a.csv", "file:///lists/a.csv", "pkg://skimage/data/coffee.png"):
+        for url in (FILES, "/etc/passwd", "s3://bucket/a", "https://host/a", "pkg://skimage/data/coffee.png"):
+            Permitted(manifest, []).check(url)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "within", "outside"),
+    [
+        (
+            "file:///data",
+            ["file:///data/a", "/data/a/b", "file:///data"],
+            ["/database/a", "/data/../etc/passwd", "/data/%2e%2e/x/../../y", "data/a"],
+        ),
+        ("/data/", ["/data/a"], ["/", "/dat", "file:///data/%2e%2e/etc/passwd"]),
+        ("s3://other/a", ["s3://other/a/b", "s3://other/a"], ["s3://other/ab", "s3://other2/a/b", "gs://other/a/b", "s3://other/a/../b"]),
+        ("s3://other", ["s3://other/a"], ["s3://other2/a"]),
+        (
+            "https://host/a",
+            ["https://host/a/b?c=d", "https://HOST:443/a/b", "https://me:pass@host/a/b"],
+            [
+                "https://host.evil/a/b",
+                "https://host@evil/a/b",
+                "http://host/a/b",
+                "https://host:8443/a/b",
+                "https://host/ab",
+                "https://host/a/../b",
+                "https://host/a/%2e%2e/b",
+                "https://host/a/..%2fb",
+                "https://host/a/..%5cb",
+            ],
+        ),
+        ("https://host", ["https://host/a"], ["https://hostile/a"]),
+        ("pkg://skimage/data", ["pkg://skimage/data/coffee.png"], ["pkg://skimage/io/a", "file:///data/a"]),
+    ],
+)
+def test_what_else_is_allowed(beginning: str, within: list[str], outside: list[str]) -> None:
+    permitted = Permitted("s3://own/list.csv", [beginning])
+    for url in within:
+        permitted.check(url)
+    for url in outside:
+        with pytest.raises(InvalidJobError, match="may name only what is there"):
+            permitted.check(url)
+
+
+def test_a_beginning_that_is_no_url() -> None:
+    with pytest.raises(InvalidSourceError, match=r"source.manifest.allowedSources\[1\]: the URL 'https:///a' has no host"):
+        Permitted("s3://own/list.csv", ["s3://other", "https:///a"])
