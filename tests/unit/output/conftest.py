@@ -16,7 +16,7 @@ from imagejob_runner.planning import Chunk, Plan, plan_job, shard_chunks
 from imagejob_runner.rows import Row, row_of
 from imagejob_runner.storage import OutputStore, open_output
 
-SIGNED = 7
+SIGNED = 8
 
 
 def url_of(number: int) -> str:
