@@ -5,32 +5,33 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from nodelease.holding import Holding
-from nodelease.state import Waiter
-from nodelease.writer import Operation
 
 
 @dataclass(eq=False, slots=True)
 class Claim:
     """One call of `acquire` or `pass_on`. Used in the client's thread only, but for `future`."""
 
-    waiter: Waiter
-    """What stands in the queue."""
+    priority: int
+    """Higher goes first."""
+    slots: int
+    """How many slots it wants, all at once."""
     asked_at: float
     """When the caller asked: seconds of CLOCK_BOOTTIME."""
     previous: Holding | None = None
     """The holding that is passed on, until it is given up."""
     future: Future[Holding] = field(default_factory=Future)
     """Where the caller waits."""
-    operation: Operation | None = None
-    """The write on its way; what the store shows meanwhile says nothing."""
-    requested: bool = False
-    """Whether the request was written once."""
     queued: bool = False
     """Whether it was seen in the queue."""
     holding: Holding | None = None
     """What the caller got."""
     timer: asyncio.TimerHandle | None = None
     """Ends the caller's patience."""
+
+    @property
+    def kind(self) -> tuple[int, int]:
+        """Those who are alike in this queue together."""
+        return self.priority, self.slots
 
     def resolve(self, holding: Holding) -> bool:
         """Give the caller its holding; False if the caller has left."""

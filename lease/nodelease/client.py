@@ -23,7 +23,7 @@ from nodelease.holding import Holding
 from nodelease.local.directory import local_directory
 from nodelease.local.store import LocalStore
 from nodelease.session import LimitSession
-from nodelease.state import LeaseState, Waiter
+from nodelease.state import LeaseState
 from nodelease.store import LeaseStore
 from nodelease.writer import Counters
 
@@ -201,7 +201,15 @@ class LeaseClient:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    # What holdings call.
+    # What sessions and holdings call.
+
+    def owns(self, request_id: str) -> bool:
+        """See `Owner.owns`."""
+        return request_id.startswith(f"{self._prefix}-")
+
+    def new_stem(self) -> str:
+        """See `Owner.new_stem`."""
+        return f"{self._prefix}-{next(self._numbers)}."
 
     def release(self, holding: Holding) -> Future[None]:
         """Used by `Holding.release`."""
@@ -219,15 +227,11 @@ class LeaseClient:
             return holding
         if holding.passing:
             raise InvalidRequestError(f"{holding!r} is being passed on already")
-        request = Waiter(holding.id if not holding.ended else self._new_id(), self.pod, holding.priority, len(holding.slots))
-        claim = Claim(request, asked_at=now(), previous=holding)
+        claim = Claim(holding.priority, len(holding.slots), asked_at=now(), previous=holding)
         self._call(lambda: self._session(holding.limit).pass_on(claim, holding))
         return await self._granted(claim, holding.limit)
 
     # Between the caller's thread and the client's.
-
-    def _new_id(self) -> str:
-        return f"{self._prefix}-{next(self._numbers)}"
 
     def _check_limit(self, limit: str) -> None:
         if LIMIT_NAME.fullmatch(limit) is None:
@@ -240,7 +244,7 @@ class LeaseClient:
         self._check_limit(limit)
         if slots < 1 or (timeout is not None and timeout < 0):
             raise InvalidRequestError(f"slots must be at least 1 and timeout not negative, not {slots} and {timeout}")
-        claim = Claim(Waiter(self._new_id(), self.pod, priority, slots), asked_at=now())
+        claim = Claim(priority, slots, asked_at=now())
         self._call(lambda: self._session(limit).acquire(claim, timeout))
         return claim
 

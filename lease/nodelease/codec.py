@@ -7,7 +7,10 @@ to the contract is read and written; a store merges it into the rest of the obje
                            imagejob.dev/active     "false"      only while the limit is inactive
                            imagejob.dev/epoch       "1764321352000000"   the fence that the Lease began with
                            imagejob.dev/holders    [{"slot", "id", "pod", "fence", "beat", "granted"}]    one entry for each slot held
-                           imagejob.dev/queue      [{"id", "pod", "priority", "slots"}]        slots only if more than one
+                           imagejob.dev/queue      [{"id", "pod", "priority", "slots", "count"}]    slots and count only if more than one
+
+An entry with a count stands for as many requests in a row, whose ids end with the numbers that follow: "a-7" with count 3 is "a-7", "a-8",
+"a-9". So what one process wants is one entry, however many workers it has.
 
 A fence is the epoch and the number of the grant (`leaseTransitions`, which has 31 bits) added up.
 `granted` stands there until the first renewal: ``<clock>@<seconds>``, when the write of the grant was begun and on which clock.
@@ -31,8 +34,13 @@ from nodelease.constants import (
     DEFAULT_DURATION_SECONDS,
 )
 from nodelease.exceptions import MalformedLeaseError
+from nodelease.runs import following, is_numbered, packed
 from nodelease.state import Holder, LeaseState, Waiter
 
+MOST_CHARACTERS: Final = 65_536
+"""Of holders, queue and `holderIdentity` together; the admission policy refuses more."""
+MOST_REQUESTS: Final = 8192
+"""In the queue. A few characters can stand for many, and everyone reads them all."""
 _DIGITS: Final = 18
 """Of the largest number: more than any, and few enough for 64 bits."""
 _TYPE_NAMES: Final = {int: "a whole number", str: "a string", list: "a list", dict: "an object", bool: "true or false"}
@@ -40,16 +48,12 @@ _TYPE_NAMES: Final = {int: "a whole number", str: "a string", list: "a list", di
 
 def encode(state: LeaseState) -> dict[str, Any]:
     """The Lease's `metadata.annotations` and `spec`."""
-    holders = [
-        {"slot": slot, "id": holder.id, "pod": holder.pod, "fence": holder.fence, "beat": holder.beat} | _granted(holder)
-        for holder in state.holders
-        for slot in holder.slots
-    ]
-    queue = [
-        {"id": waiter.id, "pod": waiter.pod, "priority": waiter.priority} | ({"slots": waiter.slots} if waiter.slots > 1 else {})
-        for waiter in state.queue
-    ]
-    annotations = {ANNOTATION_SLOTS: str(state.slots), ANNOTATION_HOLDERS: _compact(holders), ANNOTATION_QUEUE: _compact(queue)}
+    holders = [_held(holder, slot) for holder in state.holders for slot in holder.slots]
+    annotations = {
+        ANNOTATION_SLOTS: str(state.slots),
+        ANNOTATION_HOLDERS: _compact(holders),
+        ANNOTATION_QUEUE: _compact(packed(state.queue)),
+    }
     if not state.active:
         annotations[ANNOTATION_ACTIVE] = "false"
     if state.epoch:
@@ -87,6 +91,20 @@ def decode(lease: object) -> LeaseState:
     )
     _check(state)
     return state
+
+
+def fits(state: LeaseState) -> bool:
+    """Whether a request may be added to make this state: then whatever follows from it, grants and renewals, fits into a Lease, too.
+
+    So nobody who would free a slot is ever refused because of those who wait.
+    """
+    if len(state.queue) > MOST_REQUESTS:
+        return False
+    entries: tuple[Holder | Waiter, ...] = (*state.holders, *state.queue)
+    wanted = state.held + sum(waiter.slots for waiter in state.queue)
+    pods = max((len(_compact(pod)) for pod in {entry.pod for entry in entries}), default=0)
+    longest = _LONGEST_REST + max((len(entry.id) for entry in entries), default=0) + 2 * pods
+    return len(_compact(packed(state.queue))) + min(wanted, max(state.slots, state.held)) * longest <= MOST_CHARACTERS
 
 
 def stamp(before: LeaseState, after: LeaseState, started: float) -> LeaseState:
@@ -131,6 +149,14 @@ def _moment(value: object) -> Moment | None:
 
 def _compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
+
+
+def _held(holder: Holder, slot: int) -> dict[str, object]:
+    return {"slot": slot, "id": holder.id, "pod": holder.pod, "fence": holder.fence, "beat": holder.beat} | _granted(holder)
+
+
+_LONGEST_REST: Final = len(_compact(_held(Holder("", "", 10**_DIGITS, 0, (), Moment("f" * 12, 10.0**10)), 10**4))) + len(",")
+"""Of a holder's entry, without its id and its pod, which stand there and in `holderIdentity`."""
 
 
 def _fail(where: str, expected: str, value: object) -> MalformedLeaseError:
@@ -198,22 +224,26 @@ def _holders(entries: list[dict[str, object]]) -> tuple[Holder, ...]:
 
 
 def _queue(entries: list[dict[str, object]]) -> tuple[Waiter, ...]:
-    waiters = []
+    waiters: list[Waiter] = []
     for index, entry in enumerate(entries):
         request, pod, priority = entry.get("id"), entry.get("pod"), entry.get("priority")
         # All who wait read the whole queue at each hand-over: what is well should not take the time to say what might not be.
-        if type(request) is str and type(pod) is str and type(priority) is int and "slots" not in entry:
+        if type(request) is str and type(pod) is str and type(priority) is int and "slots" not in entry and "count" not in entry:
             waiters.append(Waiter(request, pod, priority))
             continue
         where = f"annotation {ANNOTATION_QUEUE}[{index}]"
-        waiters.append(
-            Waiter(
-                id=_typed(entry.get("id"), str, f"{where}.id"),
-                pod=_typed(entry.get("pod"), str, f"{where}.pod"),
-                priority=_typed(entry.get("priority", 0), int, f"{where}.priority"),
-                slots=_whole(entry.get("slots", 1), f"{where}.slots", least=1),
-            )
+        waiter = Waiter(
+            id=_typed(entry.get("id"), str, f"{where}.id"),
+            pod=_typed(entry.get("pod"), str, f"{where}.pod"),
+            priority=_typed(entry.get("priority", 0), int, f"{where}.priority"),
+            slots=_whole(entry.get("slots", 1), f"{where}.slots", least=1),
         )
+        count = _whole(entry.get("count", 1), f"{where}.count", least=1)
+        if len(waiters) + count > MOST_REQUESTS:
+            raise MalformedLeaseError(f"annotation {ANNOTATION_QUEUE} must stand for at most {MOST_REQUESTS} requests")
+        if count > 1 and not is_numbered(waiter.id):
+            raise _fail(f"{where}.id", "one that ends with a number, since it has a count", waiter.id)
+        waiters += [waiter, *(replace(waiter, id=following(waiter.id, step)) for step in range(1, count))]
     return tuple(waiters)
 
 

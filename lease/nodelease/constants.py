@@ -14,6 +14,9 @@ RENEW_FRACTION: Final = 1 / 3
 """A holder renews when this part of the lease duration has passed since its last renewal."""
 STOP_FRACTION: Final = 2 / 3
 """A holder stops using the resource when this part has passed without a successful renewal; the rest is the margin to `expire`."""
+TAKE_UP_SECONDS: Final = 2.0
+"""A new holder shows within this time that it knows of its grant: it renews, or has left by then. Until its first renewal it counts in
+place of the lease duration, where that is longer. So a grant to somebody who is dead costs others no more than this."""
 
 EXPIRY_STAGGER_SECONDS: Final = 0.05
 """Waiters further back in the queue look at a dead holder this much later each, so that one of them writes and not all."""

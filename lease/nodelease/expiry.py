@@ -1,10 +1,20 @@
-"""Who has not renewed for a whole lease duration, by the observer's own clock alone.
+"""Who has not renewed for a whole lease duration, or not taken up its grant, by the observer's own clock alone.
 
-No clock of another machine is ever read: a holder is dead when *this* observer has seen nothing of it change for the duration.
+No clock of another machine is ever read: a holder is dead when *this* observer has seen nothing of it change for the time that it has.
 """
 
-from nodelease.constants import EXPIRY_STAGGER_SECONDS
+from nodelease.constants import EXPIRY_STAGGER_SECONDS, TAKE_UP_SECONDS
 from nodelease.state import Holder, LeaseState
+
+
+def span(beat: int, duration: float) -> float:
+    """Seconds without a sign after which a holder is taken for dead.
+
+    Args:
+        beat: Its renewals so far. With none, it may not even have heard of its grant.
+        duration: The lease duration, in seconds.
+    """
+    return duration if beat > 0 else min(TAKE_UP_SECONDS, duration)
 
 
 class BeatObserver:
@@ -32,7 +42,7 @@ class BeatObserver:
         return min((self._due_at(holder, state, now, rank) for holder in state.holders), default=None)
 
     def _due_at(self, holder: Holder, state: LeaseState, now: float, rank: int) -> float:
-        return self._since.get(_key(holder), now) + state.duration_seconds + rank * EXPIRY_STAGGER_SECONDS
+        return self._since.get(_key(holder), now) + span(holder.beat, state.duration_seconds) + rank * EXPIRY_STAGGER_SECONDS
 
 
 def _key(holder: Holder) -> tuple[str, int, int]:

@@ -7,6 +7,7 @@ from typing import Protocol
 from nodelease.clock import now
 from nodelease.constants import RENEW_FRACTION, STOP_FRACTION
 from nodelease.exceptions import LeaseLostError
+from nodelease.expiry import span
 from nodelease.signals import ThreadsafeSignal
 from nodelease.state import Holder
 
@@ -15,7 +16,7 @@ def counted_from(holder: Holder, duration: float) -> float | None:
     """Since when a grant that a state shows may be counted on: not later than it was written, on this process's own clock.
 
     Others count from when they see a grant, which is after it was written. So counting from before keeps the whole last third of the
-    duration as the margin, however long the news was on its way.
+    time that it has as the margin, however long the news was on its way.
 
     Args:
         holder: Who holds it.
@@ -26,11 +27,22 @@ def counted_from(holder: Holder, duration: float) -> float | None:
         it has to be renewed before it is used.
     """
     since = holder.granted.here() if holder.granted is not None else None
-    return since if since is not None and now() < since + duration * RENEW_FRACTION else None
+    return since if since is not None and now() < since + span(holder.beat, duration) * RENEW_FRACTION else None
 
 
 class Owner(Protocol):
-    """What a holding needs from the client that it came from."""
+    """What a limit's session, and the holdings that come from it, need from the client."""
+
+    pod: str
+    """Who that is, for people and for the reaper: `namespace/name`."""
+
+    def owns(self, request_id: str) -> bool:
+        """Whether the id is that of a request of this client."""
+        ...
+
+    def new_stem(self) -> str:
+        """What the ids of one more row of requests begin with; a number follows."""
+        ...
 
     def release(self, holding: "Holding") -> Future[None]:
         """Give the slots up; the future ends when that is written."""
@@ -68,6 +80,7 @@ class Holding:
         """When it became usable: seconds of CLOCK_BOOTTIME."""
         self._owner = owner
         self._renewed_at = since
+        self._beat = holder.beat
         self._duration = duration
         self._ended = False
         self._passing = False
@@ -79,14 +92,15 @@ class Holding:
         """Whether the resource may be used.
 
         False for good once released or lost, and whenever two thirds of the lease duration have passed without a successful renewal:
-        a third of it later somebody else may be granted the slot. Then stop, `release`, and acquire again.
+        a third of it later somebody else may be granted the slot. Then stop, `release`, and acquire again. Until the first renewal,
+        which comes within a second, the same holds of two seconds in place of the duration.
         """
         return not self._ended and not self._passing and now() < self.deadline
 
     @property
     def deadline(self) -> float:
         """Until when it is valid unless renewed: seconds of CLOCK_BOOTTIME."""
-        return self._renewed_at + self._duration * STOP_FRACTION
+        return self._renewed_at + span(self._beat, self._duration) * STOP_FRACTION
 
     @property
     def duration_seconds(self) -> float:
@@ -142,7 +156,7 @@ class Holding:
     @property
     def renew_at(self) -> float:
         """When the next renewal is due."""
-        return self._renewed_at + self._duration * RENEW_FRACTION
+        return self._renewed_at + span(self._beat, self._duration) * RENEW_FRACTION
 
     @property
     def passing(self) -> bool:
@@ -154,9 +168,10 @@ class Holding:
         """Released or lost."""
         return self._ended
 
-    def renewed(self, since: float, duration: float) -> None:
-        """Take in that a write begun at `since` showed this holding alive, under a lease of this duration."""
+    def renewed(self, since: float, beat: int, duration: float) -> None:
+        """Take in that a write begun at `since` showed this holding alive, as its so many-th renewal, under a lease of this duration."""
         self._renewed_at = max(self._renewed_at, since)
+        self._beat = beat
         self._duration = duration
 
     def set_duration(self, duration: float) -> None:

@@ -20,7 +20,7 @@ def renewal(holdings: tuple[Holding, ...], renewed: Future[None]) -> Operation:
         for holding in holdings:
             holder = state.holder(holding.id)
             if holder is not None and holder.fence == holding.fence:
-                holding.renewed(started, state.duration_seconds)
+                holding.renewed(started, holder.beat, state.duration_seconds)
         finish(renewed)
 
     return Operation(apply, done)

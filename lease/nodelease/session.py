@@ -8,14 +8,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 
-from nodelease import transitions
+from nodelease import reasons, transitions
 from nodelease.claim import Claim
 from nodelease.clock import now
 from nodelease.constants import ANSWER_SECONDS, RETRY_LAST_SECONDS, WATCH_LINGER_SECONDS
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
 from nodelease.holding import Holding, Owner, counted_from
 from nodelease.operations import finish, renewal
+from nodelease.row import Row
 from nodelease.state import Holder, LeaseState
 from nodelease.store import LeaseStore
 from nodelease.watchdog import Watchdog
@@ -38,14 +40,24 @@ class LimitSession:
         self.writer = LeaseWriter(store, limit, self._review)
         self._store = store
         self._owner = owner
-        self._claims: dict[str, Claim] = {}
+        self._claims: dict[Claim, None] = {}
+        """All that wait, in the order in which they came."""
+        self._rows: dict[tuple[int, int], Row] = {}
+        """Where they queue, by priority and slots."""
+        self._joins: dict[Row, Operation] = {}
+        """Requests on their way."""
+        self._confirming: dict[str, Claim] = {}
+        """Claims that are granted by the id of the grant, which is renewed before it is used."""
         self._held: dict[str, Holding] = {}
+        self._leaving: set[str] = set()
+        """Ids that a write on its way takes out of the Lease."""
         self._releases: set[Future[None]] = set()
-        self._watchdog = Watchdog(limit, self.writer, self._claims)
+        self._watchdog = Watchdog(limit, self.writer, self._rank)
         self._duration: int | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._watch_task: asyncio.Task[None] | None = None
         self._renew_task: asyncio.Task[None] | None = None
+        self._renewals_due = asyncio.Event()
 
     # What the client asks for.
 
@@ -54,7 +66,7 @@ class LimitSession:
         self._add(claim)
         if timeout is not None:
             claim.timer = asyncio.get_running_loop().call_later(timeout, self._time_out, claim, timeout)
-        self._submit_request(claim)
+        self._queue(claim)
 
     def pass_on(self, claim: Claim, previous: Holding) -> None:
         """Yield the previous holding's slots and request them again."""
@@ -64,23 +76,32 @@ class LimitSession:
             return
         previous.set_passing(passing=True)
         self._add(claim)
-        claim.operation = Operation(
-            apply=lambda state: transitions.yield_(state, claim.waiter, previous.fence),
-            done=lambda state, _started: self._yielded(claim, previous, state),
-        )
-        self.writer.submit(claim.operation)
+        row = self._row(claim)
+
+        def apply(state: LeaseState) -> LeaseState:
+            if claim.previous is None:  # abandoned meanwhile
+                return state
+            return row.give_way(state, claim, previous.id, previous.fence)
+
+        self.writer.submit(Operation(apply, lambda state, _started: self._yielded(claim, previous, state)))
 
     def abandon(self, claim: Claim) -> None:
         """The caller does not want the claim any more: withdraw it, or give back what was granted too late."""
         claim.stop_timer()
         if claim.holding is not None:
             self.release(claim.holding, Future())
-        elif self._claims.pop(claim.waiter.id, None) is not None:
-            revoked = not claim.requested and claim.operation is not None and self.writer.revoke(claim.operation)
+        elif claim in self._claims:
+            del self._claims[claim]
             if claim.previous is not None:
                 self._end(claim.previous)
-            if not revoked or claim.previous is not None:
-                self._withdraw(claim.waiter.id)
+                self._withdraw(claim.previous.id)
+                claim.previous = None
+            row = self._row(claim)
+            if claim in row and (surplus := row.remove(claim)) is not None:
+                self._withdraw(surplus)
+            for request_id in [request_id for request_id, confirmed in self._confirming.items() if confirmed is claim]:
+                del self._confirming[request_id]
+                self._withdraw(request_id)
             self._settle()
 
     def release(self, holding: Holding, done: Future[None]) -> None:
@@ -92,13 +113,13 @@ class LimitSession:
         self._end(holding)
         patience = asyncio.get_running_loop().call_later(self._duration or 0, finish, done)
 
-        def written(_state: LeaseState, _started: float) -> None:
+        def written() -> None:
             patience.cancel()
             self._releases.discard(done)
             finish(done)
 
         self._releases.add(done)
-        self.writer.submit(Operation(lambda state: transitions.release(state, holding.id), written))
+        self._leave(holding.id, lambda state: transitions.release(state, holding.id), written)
         self._settle()
 
     def change(self, apply: Callable[[LeaseState], LeaseState], done: Future[None]) -> None:
@@ -109,10 +130,13 @@ class LimitSession:
 
     async def close(self, patience: float) -> None:
         """End every claim and holding, tell the store if that is possible within `patience` seconds, and stop."""
-        ids = {*self._claims, *self._held}
-        for claim in tuple(self._claims.values()):
+        ids = {*self._held, *self._confirming, *(request_id for row in self._rows.values() for request_id in row.ids())}
+        for claim in tuple(self._claims):
             claim.fail(ClientClosedError(f"the lease client was closed while it waited for limit {self.limit!r}"))
+            claim.previous = None
         self._claims.clear()
+        for row in self._rows.values():
+            row.clear()
         for holding in tuple(self._held.values()):
             self._end(holding)
         if ids and self.writer.snapshot is not None:
@@ -138,11 +162,8 @@ class LimitSession:
         claim = self._first_claim()
         if claim is None:
             return None
-        if (obstacle := self._obstacle(claim)) is not None:
-            return obstacle
-        queue = self.writer.snapshot.state.queue if self.writer.snapshot is not None else ()
-        place = next((place for place, waiter in enumerate(queue, 1) if waiter.id == claim.waiter.id), None)
-        return f"limit {self.limit!r} is in use" + (f"; place {place} of {len(queue)} in its queue" if place else "")
+        row = self._rows.get(claim.kind)
+        return self._obstacle(claim) or reasons.turn(self.limit, self._state, set(row.ids() if row is not None else ()))
 
     def obstacle(self) -> str | None:
         """What keeps a claim of this process waiting besides its turn, for people; None if nothing does. May be called from any thread."""
@@ -155,24 +176,28 @@ class LimitSession:
         return self._obstacle(claim)
 
     def _first_claim(self) -> Claim | None:
-        return next(iter(tuple(self._claims.values())), None)
+        return next(iter(tuple(self._claims)), None)
 
     def _obstacle(self, claim: Claim) -> str | None:
+        row = self._rows.get(claim.kind)
+        return reasons.obstacle(self.limit, self._state, self.writer.problem, claim, full=row is not None and row.full)
+
+    @property
+    def _state(self) -> LeaseState | None:
         snapshot = self.writer.snapshot
-        if snapshot is None or self.writer.problem:
-            return self.writer.problem or f"the store has not answered yet about limit {self.limit!r}"
-        state = snapshot.state
-        if not state.active:
-            return f"limit {self.limit!r} is not active"
-        if not state.grantable(claim.waiter):
-            return f"limit {self.limit!r} has {state.slots} slots and {claim.waiter.slots} are asked for"
-        return None
+        return snapshot.state if snapshot is not None else None
 
     # From request to holding.
 
     def _add(self, claim: Claim) -> None:
-        self._claims[claim.waiter.id] = claim
+        self._claims[claim] = None
         self._open()
+
+    def _row(self, claim: Claim) -> Row:
+        row = self._rows.get(claim.kind)
+        if row is None:
+            row = self._rows[claim.kind] = Row(self._owner.new_stem(), self._owner.pod, *claim.kind)
+        return row
 
     def _open(self) -> None:
         if self._idle_timer is not None:
@@ -181,73 +206,78 @@ class LimitSession:
         if self._watch_task is None:
             self._watch_task = asyncio.get_running_loop().create_task(self._watch())
 
-    def _submit_request(self, claim: Claim) -> None:
-        claim.operation = Operation(
-            apply=lambda state: transitions.request(state, claim.waiter),
-            done=lambda _state, _started: self._requested(claim),
-            urgent=False,
-        )
-        self.writer.submit(claim.operation)
+    def _queue(self, claim: Claim) -> None:
+        row = self._row(claim)
+        row.add(claim)
+        self._join(row)
 
-    def _requested(self, claim: Claim) -> None:
-        """The request is written, by this attempt or by one before whose answer was lost."""
-        claim.operation = None
-        claim.requested = True
+    def _join(self, row: Row) -> None:
+        """Write what the row is to request, unless that is on its way already."""
+        if row not in self._joins:
+            self._joins[row] = Operation(row.join, lambda _state, _started: self._joined(row), urgent=False)
+            self.writer.submit(self._joins[row])
+
+    def _joined(self, row: Row) -> None:
+        del self._joins[row]
 
     def _yielded(self, claim: Claim, previous: Holding, state: LeaseState) -> None:
         """The yield is written, or needed no write because nobody waits."""
+        if claim.previous is None:
+            return
         holder = state.holder(previous.id)
         if holder is None or holder.fence != previous.fence or previous.ended:
             self._end(previous)
             claim.previous = None
-            self._requested(claim)
-            return
-        claim.operation = None
-        claim.requested = True
-        if now() < previous.deadline:
+        elif now() < previous.deadline:
             self._keep(claim, previous)
         else:
             self._confirm(claim, holder)
 
     def _keep(self, claim: Claim, previous: Holding) -> None:
         previous.set_passing(passing=False)
-        self._claims.pop(claim.waiter.id, None)
+        self._claims.pop(claim, None)
         if not claim.resolve(previous):
             self.release(previous, Future())
 
     def _confirm(self, claim: Claim, holder: Holder) -> None:
         """Renew a grant that may be old before it is used."""
+        self._confirming[holder.id] = claim
 
         def confirmed(state: LeaseState, started: float) -> None:
-            claim.operation = None
+            if self._confirming.pop(holder.id, None) is None:
+                return  # abandoned
             current = state.holder(holder.id)
-            if claim.waiter.id not in self._claims or current is None or current.fence != holder.fence:
-                return  # abandoned, or expired: the review that follows asks again
-            if claim.previous is not None:
-                claim.previous.renewed(started, state.duration_seconds)
+            if current is None or current.fence != holder.fence:
+                logger.info("Request %s for limit %r was removed from its Lease; asking again", holder.id, self.limit)
+                if claim.previous is not None:
+                    self._end(claim.previous)
+                    claim.previous = None
+                self._queue(claim)
+            elif claim.previous is not None:
+                claim.previous.renewed(started, current.beat, state.duration_seconds)
                 self._keep(claim, claim.previous)
             else:
-                self._grant(claim, holder, state, started)
+                self._grant(claim, current, state, started)
 
-        claim.operation = Operation(lambda state: transitions.renew(state, holder.id, holder.fence), confirmed)
-        self.writer.submit(claim.operation)
+        self.writer.submit(Operation(lambda state: transitions.renew(state, holder.id, holder.fence), confirmed))
 
     def _grant(self, claim: Claim, holder: Holder, state: LeaseState, since: float) -> None:
         holding = Holding(
             self._owner,
             self.limit,
             holder,
-            priority=claim.waiter.priority,
+            priority=claim.priority,
             waited=claim.queued,
             asked_at=claim.asked_at,
             since=since,
             duration=state.duration_seconds,
         )
-        del self._claims[holder.id]
+        self._claims.pop(claim, None)
         if not claim.resolve(holding):
             self._withdraw(holder.id)
             return
         self._held[holder.id] = holding
+        self._renewals_due.set()
         if self._renew_task is None:
             self._renew_task = asyncio.get_running_loop().create_task(self._renew())
 
@@ -265,33 +295,51 @@ class LimitSession:
         if state.duration_seconds != self._duration:
             self._duration_changed(state.duration_seconds)
         self._watchdog.observe(state)
-        for claim in tuple(self._claims.values()):
-            if claim.operation is None:
-                self._review_claim(claim, state)
+        for row in tuple(self._rows.values()):
+            self._review_row(row, state)
         for holding in tuple(self._held.values()):
             holder = state.holder(holding.id)
             if holder is not None and holder.fence == holding.fence:
                 holding.set_contended(contended=state.contended(holding.id))
-            elif holding.id not in self._claims:
+            elif not holding.passing:
                 self._lose(holding, "others took it for dead")
+        self._leave_what_nobody_wants(state)
         self._settle()
 
-    def _review_claim(self, claim: Claim, state: LeaseState) -> None:
-        holder = state.holder(claim.waiter.id)
-        if holder is not None:
+    def _review_row(self, row: Row, state: LeaseState) -> None:
+        if not row:
+            return
+        for claim, holder in row.granted(state):
+            if claim.previous is not None:  # the answer to its yield was lost
+                self._end(claim.previous)
+                claim.previous = None
             since = counted_from(holder, state.duration_seconds)
             if since is None:
                 self._confirm(claim, holder)
             else:
                 self._grant(claim, holder, state, since)
-        elif state.waiter(claim.waiter.id) is not None:
-            claim.queued = True
-        else:
-            logger.info("Request %s for limit %r was removed from its Lease; asking again", claim.waiter.id, self.limit)
-            self._submit_request(claim)
+        row.note_queued(state)
+        if row not in self._joins and row.waits(state):
+            self._join(row)
+
+    def _leave_what_nobody_wants(self, state: LeaseState) -> None:
+        """Withdraw what stands in the Lease for this process and is none of its claims and holdings: as a write does that comes late."""
+        own = {request_id for request_id in state.ids if self._owner.owns(request_id)} - self._leaving
+        if own:
+            own -= {*self._held, *self._confirming, *(request_id for row in self._rows.values() for request_id in row.ids())}
+        for request_id in own:
+            self._withdraw(request_id)
 
     def _withdraw(self, request_id: str) -> None:
-        self.writer.submit(Operation(lambda state: transitions.withdraw(state, request_id)))
+        self._leave(request_id, lambda state: transitions.withdraw(state, request_id))
+
+    def _leave(self, request_id: str, apply: Callable[[LeaseState], LeaseState], written: Callable[[], None] = lambda: None) -> None:
+        def done(_state: LeaseState, _started: float) -> None:
+            self._leaving.discard(request_id)
+            written()
+
+        self._leaving.add(request_id)
+        self.writer.submit(Operation(apply, done))
 
     def _time_out(self, claim: Claim, timeout: float) -> None:
         reason = self.waiting_reason() or ""
@@ -301,6 +349,12 @@ class LimitSession:
         self.abandon(claim)
 
     # The life of holdings.
+
+    def _rank(self, state: LeaseState) -> int | None:
+        if not self._claims:
+            return None
+        ids = {request_id for row in self._rows.values() for request_id in row.ids()}
+        return next((place for place, waiter in enumerate(state.queue) if waiter.id in ids), len(state.queue))
 
     def _end(self, holding: Holding) -> None:
         holding.end()
@@ -314,9 +368,12 @@ class LimitSession:
     async def _renew(self) -> None:
         try:
             while self._held:
+                self._renewals_due.clear()
                 wait = min(holding.renew_at for holding in self._held.values()) - now()
                 if wait > 0:
-                    await asyncio.sleep(wait)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self._renewals_due.wait()
                     continue  # those held now may be others
                 renewed: Future[None] = Future()
                 self.writer.submit(renewal(tuple(self._held.values()), renewed))
@@ -356,6 +413,7 @@ class LimitSession:
         elif not self._claims and not self._held and self._watch_task is not None:
             self._watch_task.cancel()
             self._watch_task = None
+            self._rows.clear()
             self.writer.forget()
 
     async def _watch(self) -> None:

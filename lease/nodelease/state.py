@@ -112,6 +112,10 @@ class LeaseState:
         """Whether this holder stands beyond what a shrunk or inactive limit allows, and should not go on at its next yield."""
         return self.held > self.capacity and holder.slots[-1] >= self.capacity
 
+    def gives_way(self, holder: Holder, priority: int) -> bool:
+        """Whether a holder with this priority gives up its slots when it yields: to those who go first, or as the limit drains."""
+        return self.drains(holder) or any(self.grantable(other) and other.priority >= priority for other in self.queue)
+
     def contended(self, request: str) -> bool:
         """Whether the holder with this id is in somebody's way: others wait who could be granted, or the limit drains."""
         holder = self.holder(request)

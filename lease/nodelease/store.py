@@ -27,6 +27,8 @@ class Observation:
     """None: there is nothing to be granted from; `problem` says why."""
     problem: str = ""
     """Why there is no snapshot, for people: the limit does not exist, or its Lease is malformed."""
+    unreadable: bool = False
+    """Whether there is a Lease, which cannot be understood now. Those who hold slots may find themselves in it when it is mended."""
 
 
 class LeaseStore(Protocol):

@@ -7,17 +7,22 @@ Every transition that frees a slot, or makes one grantable, grants in the same s
 somebody could have.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from nodelease.state import Holder, LeaseState, Waiter
 
 
-def request(state: LeaseState, waiter: Waiter) -> LeaseState:
-    """Ask for slots: granted at once if they are free and nobody waits before, else queued. Asking twice changes nothing."""
-    if state.holder(waiter.id) is not None or state.waiter(waiter.id) is not None:
-        return state
-    return _grant(_enqueue(state, waiter))
+def request(state: LeaseState, *waiters: Waiter) -> LeaseState:
+    """Ask for slots: granted at once if they are free and nobody waits before, else queued. Asking twice changes nothing.
+
+    Args:
+        state: The Lease.
+        waiters: The requests, all of one priority, in the order in which they will stand in the queue.
+    """
+    known = state.ids
+    new = [waiter for waiter in waiters if waiter.id not in known]
+    return _grant(_enqueue(state, new)) if new else state
 
 
 def release(state: LeaseState, request_id: str) -> LeaseState:
@@ -27,7 +32,7 @@ def release(state: LeaseState, request_id: str) -> LeaseState:
     return _grant(_without(state, {request_id}))
 
 
-def yield_(state: LeaseState, waiter: Waiter, fence: int) -> LeaseState:
+def yield_(state: LeaseState, request_id: str, fence: int, priority: int, waiters: Sequence[Waiter] = ()) -> LeaseState:
     """Release and request in one step.
 
     Changes nothing when nobody waits who would go first: then a write would only give the same slot back. A holder of a shrunk or
@@ -35,18 +40,15 @@ def yield_(state: LeaseState, waiter: Waiter, fence: int) -> LeaseState:
 
     Args:
         state: The Lease.
-        waiter: The request to queue again; its id is the holder's.
-        fence: The grant to give up. With another one the yield was done already, and the id has been granted again since.
+        request_id: The holder that gives up its slots.
+        fence: The grant to give up. With another one, or without a holder, the yield was done already.
+        priority: Of the holder. It gives way to nobody of a lower one.
+        waiters: The requests with which it goes on, all of that priority.
     """
-    holder = state.holder(waiter.id)
-    if holder is None:
-        return request(state, waiter)
-    if holder.fence != fence:
+    holder = state.holder(request_id)
+    if holder is None or holder.fence != fence or not state.gives_way(holder, priority):
         return state
-    others = any(state.grantable(other) and other.priority >= waiter.priority for other in state.queue)
-    if not others and not state.drains(holder):
-        return state
-    return _grant(_enqueue(_without(state, {waiter.id}), waiter))
+    return _grant(_enqueue(_without(state, {request_id}), waiters))
 
 
 def withdraw(state: LeaseState, request_id: str) -> LeaseState:
@@ -98,10 +100,26 @@ def begin(state: LeaseState, epoch: int) -> LeaseState:
     return replace(state, epoch=epoch, transitions=epoch)
 
 
-def _enqueue(state: LeaseState, waiter: Waiter) -> LeaseState:
-    before = [other for other in state.queue if other.priority >= waiter.priority]
-    after = [other for other in state.queue if other.priority < waiter.priority]
-    return replace(state, queue=(*before, waiter, *after))
+def counted(before: LeaseState, after: LeaseState) -> LeaseState:
+    """What several transitions lead to, as one write: a grant that has ended within it takes no fence, for nobody has seen it.
+
+    So no write adds more to the fence than it leaves new holders. Returns `before` itself if nothing is left of what they did.
+    """
+    new = [holder for holder in after.holders if holder.fence > before.transitions]
+    if after.transitions - before.transitions == len(new):
+        return after
+    numbers = {holder.fence: number for number, holder in enumerate(new, before.transitions + 1)}
+    holders = tuple(replace(holder, fence=numbers.get(holder.fence, holder.fence)) for holder in after.holders)
+    fewer = replace(after, holders=holders, transitions=before.transitions + len(new))
+    return before if fewer == before else fewer
+
+
+def _enqueue(state: LeaseState, waiters: Sequence[Waiter]) -> LeaseState:
+    if not waiters:
+        return state
+    before = [other for other in state.queue if other.priority >= waiters[0].priority]
+    after = [other for other in state.queue if other.priority < waiters[0].priority]
+    return replace(state, queue=(*before, *waiters, *after))
 
 
 def _without(state: LeaseState, request_ids: Collection[str]) -> LeaseState:

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable
 
 from nodelease.clock import now
 from nodelease.constants import RETRY_LAST_SECONDS
-from nodelease.expiry import BeatObserver
+from nodelease.expiry import BeatObserver, span
 from nodelease.operations import expiry
 from nodelease.state import LeaseState
 from nodelease.writer import LeaseWriter
@@ -20,28 +20,30 @@ class Watchdog:
     Args:
         limit: Name of the limit.
         writer: Knows the limit's state, and writes to it.
-        waiting: Ids of the requests of this process, as they are at any time.
+        rank: This process's place in the queue of a state, from 0; None if it waits for nothing.
     """
 
-    def __init__(self, limit: str, writer: LeaseWriter, waiting: Collection[str]) -> None:
+    def __init__(self, limit: str, writer: LeaseWriter, rank: Callable[[LeaseState], int | None]) -> None:
         self._limit = limit
         self._writer = writer
-        self._waiting = waiting
+        self._rank = rank
         self._beats = BeatObserver()
         self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = 0.0
 
     def observe(self, state: LeaseState) -> None:
         """Take in a state, also while nothing is waited for: a holder that is dead by then need not be looked at for so long again."""
         self._beats.observe(state, now())
 
     def start(self) -> None:
-        """Look as soon as a holder may be dead; does nothing if that is planned already."""
-        if self._timer is not None or self._writer.snapshot is None:
+        """Look as soon as a holder may be dead."""
+        if self._writer.snapshot is None:
             return
         state = self._writer.snapshot.state
-        due = self._beats.next_due(state, now(), self._rank(state))
+        rank = self._rank(state)
+        due = None if rank is None else self._beats.next_due(state, now(), rank)
         if due is not None:
-            self._look_in(max(0.0, due - now()))
+            self._look_at(due)
 
     def stop(self) -> None:
         """Look no more."""
@@ -54,22 +56,27 @@ class Watchdog:
         self.stop()
         self._beats = BeatObserver()
 
-    def _rank(self, state: LeaseState) -> int:
-        return next((place for place, waiter in enumerate(state.queue) if waiter.id in self._waiting), len(state.queue))
-
-    def _look_in(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+    def _look_at(self, time: float) -> None:
+        if self._timer is not None and self._looks_at <= time:
+            return  # it looks before, and plans anew then
+        self.stop()
+        self._looks_at = time
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, time - now()), self._look)
 
     def _look(self) -> None:
         self._timer = None
-        if not self._waiting or self._writer.snapshot is None:
+        if self._writer.snapshot is None:
             return
         state = self._writer.snapshot.state
-        dead = self._beats.due(state, now(), self._rank(state))
+        rank = self._rank(state)
+        if rank is None:
+            return
+        dead = self._beats.due(state, now(), rank)
         for holder in dead:
-            logger.warning("Holder %s of limit %r has not renewed for %d s; expiring it", holder.pod, self._limit, state.duration_seconds)
+            seconds = span(holder.beat, state.duration_seconds)
+            logger.warning("Holder %s of limit %r has given no sign for %g s; expiring it", holder.pod, self._limit, seconds)
             self._writer.submit(expiry(holder))
         if dead:
-            self._look_in(RETRY_LAST_SECONDS)
+            self._look_at(now() + RETRY_LAST_SECONDS)
         else:
             self.start()

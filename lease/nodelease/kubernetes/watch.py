@@ -101,8 +101,10 @@ class LeaseWatch:
         """What there is now. The watch has begun before, so nothing is missed between."""
         try:
             snapshot = await self._target.read()
-        except (LimitNotFoundError, MalformedLeaseError) as error:
+        except LimitNotFoundError as error:
             return [self._nothing(str(error))]
+        except MalformedLeaseError as error:
+            return [self._nothing(str(error), unreadable=True)]
         version = int(snapshot.version)
         set_back, self._newest = version < self._newest, version
         gone = [self._nothing("the API server's data are older than before: they were restored from a copy")] if set_back else []
@@ -120,12 +122,12 @@ class LeaseWatch:
         try:
             snapshot = self._target.understand(lease)
         except MalformedLeaseError as error:
-            return self._nothing(str(error))
+            return self._nothing(str(error), unreadable=True)
         return self._state(snapshot)
 
-    def _nothing(self, problem: str) -> Observation:
+    def _nothing(self, problem: str, *, unreadable: bool = False) -> Observation:
         self._shows_state = False
-        return Observation(None, problem)
+        return Observation(None, problem, unreadable)
 
     def _state(self, snapshot: Snapshot) -> Observation:
         self._shows_state = True

@@ -120,6 +120,16 @@ class Lease:
         self.oracle.enqueue(waiter)
         self.apply(lambda state: self.t.request(state, waiter), changes=True)
 
+    def request_several(self, pod: str, priority: int, slots: int, count: int) -> None:
+        """Some in one step, of which one may be there already."""
+        waiters = [Waiter(f"{pod}-{self.number + step}", pod, priority, slots) for step in range(1, count + 1)]
+        self.number += count
+        self.waiters |= {waiter.id: waiter for waiter in waiters}
+        known = next((waiter for waiter in self.state.queue if waiter.priority == priority), None)
+        for waiter in waiters:
+            self.oracle.enqueue(waiter)
+        self.apply(lambda state: self.t.request(state, *([known] if known else []), *waiters), changes=True)
+
     def request_again(self, request: str) -> None:
         gone = request not in self.state.ids
         if gone:
@@ -145,7 +155,7 @@ class Lease:
             changes = True
         else:
             changes = False
-        self.apply(lambda state: self.t.yield_(state, waiter, fence), changes=changes)
+        self.apply(lambda state: self.t.request(self.t.yield_(state, request, fence, waiter.priority, (waiter,)), waiter), changes=changes)
 
     def withdraw(self, request: str) -> None:
         there = request in self.state.ids
@@ -202,7 +212,11 @@ class Lease:
         request = self.random_id(rng)
         kind = rng.random()
         if request not in self.waiters or kind < 0.3:
-            self.request(rng.choice(PODS), rng.choice([0, 0, 0, 1, 5]), rng.choice([1, 1, 1, 2, 3]))
+            kinds = rng.choice(PODS), rng.choice([0, 0, 0, 1, 5]), rng.choice([1, 1, 1, 2, 3])
+            if kind < 0.03:
+                self.request_several(*kinds, count=rng.randint(2, 4))
+            else:
+                self.request(*kinds)
             return
         holder = self.state.holder(request)
         fence = holder.fence if holder is not None and rng.random() < 0.9 else rng.randint(0, self.state.transitions)
@@ -242,6 +256,10 @@ def machine(transitions: ModuleType, *, storm: int) -> type[RuleBasedStateMachin
         @rule(pod=pods, priority=priorities, slots=wants)
         def request(self, pod: str, priority: int, slots: int) -> None:
             self.lease.request(pod, priority, slots)
+
+        @rule(pod=pods, priority=priorities, slots=wants, count=st.integers(2, 4))
+        def request_several(self, pod: str, priority: int, slots: int, count: int) -> None:
+            self.lease.request_several(pod, priority, slots, count)
 
         @precondition(lambda self: self.lease.state.ids)
         @rule(data=st.data(), step=st.sampled_from(["release", "withdraw", "request_again"]))

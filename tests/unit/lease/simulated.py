@@ -2,17 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from itertools import count
 
 from nodelease import transitions
 from nodelease.claim import Claim
 from nodelease.clock import now
-from nodelease.exceptions import ConflictError, LimitNotFoundError, StoreUnavailableError
+from nodelease.exceptions import ConflictError, LimitNotFoundError, MalformedLeaseError, StoreUnavailableError
 from nodelease.holding import Holding
 from nodelease.session import LimitSession
-from nodelease.state import LeaseState, Waiter
+from nodelease.state import LeaseState
 from nodelease.store import LeaseStore, Observation, Snapshot
 
 LIMIT = "gpu"
@@ -26,6 +26,22 @@ class SimulatedServer:
         self.problems: list[str] = []
         self.writes = 0
         self.changed: set[asyncio.Event] = set()
+        self.spoilt = False
+        """Nobody can understand what it says."""
+        self.refuses: Callable[[LeaseState, LeaseState], bool] = lambda _before, _after: False
+        """Which writes an admission policy refuses: state before, state after."""
+
+    def spoil(self) -> None:
+        self.spoilt = True
+        self._tell()
+
+    def mend(self, state: LeaseState) -> None:
+        self.spoilt = False
+        self.write(state)
+
+    def _tell(self) -> None:
+        for event in self.changed:
+            event.set()
 
     @property
     def state(self) -> LeaseState:
@@ -39,6 +55,8 @@ class SimulatedServer:
         new = [holder.fence for holder in state.holders if (holder.id, holder.fence) not in known]
         if any(fence <= before.transitions for fence in new):
             self.problems.append(f"fences {new} after {before.transitions}")
+        if state.transitions - before.transitions > len(new):
+            self.problems.append(f"the fence grew by {state.transitions - before.transitions} for {new}")
         if new and state.held > state.capacity:
             self.problems.append(f"{state.held} slots of {state.capacity} are held")
         head = next(filter(state.grantable, state.queue), None)
@@ -46,8 +64,7 @@ class SimulatedServer:
             self.problems.append(f"{head} waits and {state.free} are free")
         self.newest = Snapshot(str(int(self.newest.version) + 1), state)
         self.writes += 1
-        for event in self.changed:
-            event.set()
+        self._tell()
         return self.newest
 
     def reap(self, ids: set[str]) -> None:
@@ -71,6 +88,8 @@ class SimulatedStore:
         await self._travel()
         if self.server.newest is None:
             raise LimitNotFoundError(limit)
+        if self.server.spoilt:
+            raise MalformedLeaseError("it is malformed")
         newest = self.server.newest
         await self._travel()
         return newest
@@ -82,8 +101,10 @@ class SimulatedStore:
         await self._travel()  # a write may be lost
         if self.server.newest is None:
             raise LimitNotFoundError(limit)
-        if self.server.newest.version != expected:
-            raise ConflictError(limit, self.server.newest if self.rng.random() < 0.5 else None)
+        if self.server.spoilt or self.server.newest.version != expected:
+            raise ConflictError(limit, self.server.newest if self.rng.random() < 0.5 and not self.server.spoilt else None)
+        if self.server.refuses(self.server.newest.state, state):
+            raise StoreUnavailableError("refused")
         written = self.server.write(state)
         if self.cut_after_write:
             self.cut, self.cut_after_write = True, False
@@ -95,14 +116,17 @@ class SimulatedStore:
         self.server.changed.add(event)
         try:
             while True:
-                newest = self.server.newest
+                newest, spoilt = self.server.newest, self.server.spoilt
                 try:
                     await self._travel()  # what arrives may be old by now
                 except StoreUnavailableError:
                     await asyncio.sleep(0.001)
                     continue
-                yield Observation(newest, "" if newest is not None else f"limit {limit!r} does not exist")
-                if newest is self.server.newest:
+                if spoilt:
+                    yield Observation(None, "it is malformed", unreadable=True)
+                else:
+                    yield Observation(newest, "" if newest is not None else f"limit {limit!r} does not exist")
+                if newest is self.server.newest and spoilt == self.server.spoilt:
                     event.clear()
                     await event.wait()
         finally:
@@ -130,13 +154,19 @@ class Member:
     """What a `LeaseClient` is, but for its thread."""
 
     def __init__(self, store: LeaseStore, name: str) -> None:
-        self.name = name
+        self.name = self.pod = name
         self.store = store
         self.session = LimitSession(self.store, LIMIT, self)
         self.numbers = count(1)
 
+    def owns(self, request_id: str) -> bool:
+        return request_id.startswith(f"{self.name}-")
+
+    def new_stem(self) -> str:
+        return f"{self.name}-{next(self.numbers)}."
+
     async def acquire(self, slots: int = 1, priority: int = 0, timeout: float | None = None) -> Holding:  # noqa: ASYNC109  as the client's
-        claim = Claim(Waiter(f"{self.name}-{next(self.numbers)}", self.name, priority, slots), now())
+        claim = Claim(priority, slots, now())
         self.session.acquire(claim, timeout)
         return await self._granted(claim)
 
@@ -146,7 +176,7 @@ class Member:
         return done
 
     async def pass_on(self, holding: Holding) -> Holding:
-        claim = Claim(Waiter(holding.id, self.name, holding.priority, len(holding.slots)), now(), previous=holding)
+        claim = Claim(holding.priority, len(holding.slots), now(), previous=holding)
         self.session.pass_on(claim, holding)
         return await self._granted(claim)
 

@@ -1,6 +1,7 @@
 # ruff: noqa: S311  simulations want randomness that a seed repeats
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from nodelease import transitions
 from nodelease.clock import Moment, clock_id
-from nodelease.codec import decode, encode, stamp
+from nodelease.codec import decode, encode, fits, stamp
 from nodelease.exceptions import MalformedLeaseError
 from nodelease.state import Holder, LeaseState, Waiter
 from tests.unit.lease.model import Lease
@@ -97,6 +98,54 @@ def test_every_reachable_state_survives_the_way_through_a_lease(seed: int, steps
     assert decode(json.loads(json.dumps(encode(lease.state)))) == lease.state
 
 
+def row(stem: str, numbers: range, pod: str = "ns/pod", priority: int = 0, slots: int = 1) -> tuple[Waiter, ...]:
+    return tuple(Waiter(f"{stem}{number}", pod, priority, slots) for number in numbers)
+
+
+def test_requests_of_one_process_in_a_row_are_one_entry() -> None:
+    queue = (
+        *row("a-1.", range(8, 1032)),
+        *row("b-1.", range(1, 2)),
+        *row("a-1.", range(1032, 1034), slots=2),
+        *row("a-1.", range(1035, 1036)),
+    )
+    state = LeaseState(slots=1, queue=queue)
+    lease = encode(state)
+    assert json.loads(lease["metadata"]["annotations"]["imagejob.dev/queue"]) == [
+        {"id": "a-1.8", "pod": "ns/pod", "priority": 0, "count": 1024},
+        {"id": "b-1.1", "pod": "ns/pod", "priority": 0},
+        {"id": "a-1.1032", "pod": "ns/pod", "priority": 0, "slots": 2, "count": 2},
+        {"id": "a-1.1035", "pod": "ns/pod", "priority": 0},
+    ]
+    assert decode(lease) == state
+
+
+def size(state: LeaseState) -> int:
+    lease = encode(state)
+    annotations = lease["metadata"]["annotations"]
+    return len(annotations["imagejob.dev/holders"]) + len(annotations["imagejob.dev/queue"]) + len(lease["spec"].get("holderIdentity", ""))
+
+
+@pytest.mark.parametrize("slots", [1, 4, 1024])
+def test_what_follows_from_a_queue_that_fits_is_never_too_large(slots: int) -> None:
+    state, number = LeaseState(slots=slots, transitions=10**17, epoch=10**17), 0
+    while True:
+        pod = f"{'n' * (number % 40)}/p\u00e9{'p' * (number % 250)}"
+        numbers = range(10**5, 10**5 + number % 3 + 1)
+        more = transitions.request(state, *row(f"12345.{number}.0123ab-1.", numbers, pod, slots=1 + number % 2))
+        if not fits(more):
+            break
+        state, number = more, number + 1
+    assert number > 40
+    largest = 0
+    while state.holders:
+        for _ in range(7):
+            state = stamp(state, transitions.release(state, state.holders[-1].id if state.holders else ""), 10.0**9)
+        renewed = replace(state, holders=tuple(replace(holder, beat=10**6) for holder in state.holders))
+        largest = max(largest, size(state), size(renewed))
+    assert 20_000 < largest <= 65_536
+
+
 def broken(annotations: dict[str, object] | None = None, **spec: object) -> dict[str, Any]:
     lease = encode(STATE)
     lease["metadata"]["annotations"].update(annotations or {})
@@ -131,6 +180,11 @@ WAITER = {"id": "w", "pod": "p", "priority": 0}
         (broken({"imagejob.dev/queue": json.dumps([WAITER | {"slots": 0}])}), r"\[0\].slots must be at least 1"),
         (broken({"imagejob.dev/queue": json.dumps([WAITER | {"pod": None}])}), r"\[0\].pod must be a string"),
         (broken({"imagejob.dev/queue": json.dumps([WAITER, WAITER])}), "stands twice"),
+        (broken({"imagejob.dev/queue": json.dumps([WAITER | {"count": 2}])}), r"\[0\].id must be one that ends with a number"),
+        (broken({"imagejob.dev/queue": json.dumps([WAITER | {"id": "w-0", "count": 2}])}), r"\[0\].id must be one that ends with a number"),
+        (broken({"imagejob.dev/queue": json.dumps([WAITER | {"id": "w-1", "count": 0}])}), r"\[0\].count must be at least 1"),
+        (broken({"imagejob.dev/queue": json.dumps([WAITER | {"id": "w-1", "count": 10**9}])}), "must stand for at most 8192 requests"),
+        (broken({"imagejob.dev/queue": json.dumps([WAITER | {"id": "w-1", "count": 3}, WAITER | {"id": "w-3"}])}), "stands twice"),
         (broken({"imagejob.dev/queue": json.dumps([WAITER, WAITER | {"id": "v", "priority": 1}])}), "in order of priority"),
         (broken(leaseDurationSeconds=0), "spec.leaseDurationSeconds must be at least 1"),
         (broken(leaseTransitions="8"), "spec.leaseTransitions must be a whole number"),

@@ -127,7 +127,7 @@ def histories() -> Iterator[list[LeaseState]]:
                 lambda state=state, number=number, rng=rng: transitions.request(state, waiter(f"w{number}", rng.choice([0, 0, 1]))),
                 lambda state=state, ids=ids, rng=rng: transitions.release(state, rng.choice(ids)),
                 lambda state=state, ids=ids, rng=rng: transitions.withdraw(state, rng.choice(ids)),
-                lambda state=state, held=held: transitions.yield_(state, waiter(held.id), held.fence) if held else state,
+                lambda state=state, held=held: transitions.yield_(state, held.id, held.fence, 0, [waiter(held.id)]) if held else state,
                 lambda state=state, rng=rng: transitions.resize(state, slots=rng.randint(0, 3), active=rng.random() < 0.8),
             ]
             states.append(rng.choice(steps)())

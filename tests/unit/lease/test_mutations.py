@@ -24,12 +24,15 @@ QUICK = settings(
 )
 
 MUTATIONS = {
-    "request twice while holding": ("state.holder(waiter.id) is not None or state.waiter", "state.waiter"),
-    "request twice while queued": ("is not None or state.waiter(waiter.id) is not None", "is not None"),
-    "request grants at once": (
-        "return _grant(_enqueue(state, waiter))\n\n\ndef release",
-        "return _enqueue(state, waiter)\n\n\ndef release",
+    "state: ids of those who hold": ("{entry.id for entry in self.holders} | {entry", "{entry"),
+    "state: ids of those who wait": (" | {entry.id for entry in self.queue}", ""),
+    "request only what is not there": ("for waiter in waiters if waiter.id not in known]", "for waiter in waiters]"),
+    "request of what is there writes nothing": (
+        "return _grant(_enqueue(state, new)) if new else state",
+        "return state if not waiters else replace(_grant(_enqueue(state, new)))",
     ),
+    "request grants at once": ("return _grant(_enqueue(state, new)) if new else state", "return _enqueue(state, new) if new else state"),
+    "several requests keep their order": ("return _grant(_enqueue(state, new)) if", "return _grant(_enqueue(state, new[::-1])) if"),
     "release leaves the queue alone": (
         "    if state.holder(request_id) is None:\n        return state\n    return _grant",
         "    return _grant",
@@ -38,18 +41,28 @@ MUTATIONS = {
         "return _grant(_without(state, {request_id}))\n\n\ndef yield_",
         "return _without(state, {request_id})\n\n\ndef yield_",
     ),
-    "yield of one who is gone asks again": ("return request(state, waiter)", "return state"),
-    "yield of an older grant": ("    if holder.fence != fence:\n        return state\n    others", "    others"),
-    "yield without others keeps": ("if not others and not state.drains(holder):", "if False:"),
-    "yield without others, unless it drains": ("if not others and not state.drains(holder):", "if not others:"),
-    "yield passes over requests too large": ("state.grantable(other) and other.priority", "other.priority"),
-    "yield does not give way to lower priority": ("state.grantable(other) and other.priority >= waiter.priority", "state.grantable(other)"),
-    "yield gives way to equal priority": ("other.priority >= waiter.priority for other", "other.priority > waiter.priority for other"),
-    "yield queues again": ("_enqueue(_without(state, {waiter.id}), waiter)", "_without(state, {waiter.id})"),
-    "yield grants": (
-        "return _grant(_enqueue(_without(state, {waiter.id}), waiter))",
-        "return _enqueue(_without(state, {waiter.id}), waiter)",
+    "yield only by who is there": (
+        "    if holder is None or holder.fence != fence or not state.gives_way",
+        "    if holder and holder.fence != fence or holder and not state.gives_way",
     ),
+    "yield of an older grant": ("if holder is None or holder.fence != fence or", "if holder is None or"),
+    "yield without others keeps": (" or not state.gives_way(holder, priority)", ""),
+    "yield queues again": ("_enqueue(_without(state, {request_id}), waiters)", "_without(state, {request_id})"),
+    "yield grants": (
+        "return _grant(_enqueue(_without(state, {request_id}), waiters))",
+        "return _enqueue(_without(state, {request_id}), waiters)",
+    ),
+    "yield queues before it grants": (
+        "return _grant(_enqueue(_without(state, {request_id}), waiters))",
+        "return _grant(_enqueue(_grant(_without(state, {request_id})), waiters))",
+    ),
+    "state: yield without others, unless it drains": (
+        "return self.drains(holder) or any(self.grantable(other)",
+        "return any(self.grantable(other)",
+    ),
+    "state: yield passes over requests too large": ("self.grantable(other) and other.priority", "other.priority"),
+    "state: yield does not give way to lower priority": ("self.grantable(other) and other.priority >= priority", "self.grantable(other)"),
+    "state: yield gives way to equal priority": ("other.priority >= priority for other", "other.priority > priority for other"),
     "renew only who is there": (
         "if not any(holder.id == request_id and holder.fence == fence for",
         "if not any(holder.id == request_id for",
@@ -65,8 +78,8 @@ MUTATIONS = {
     "expire compares beats": ("(holder.fence, holder.beat) != (fence, beat)", "holder.fence != fence"),
     "resize without change writes nothing": ("state if changed == state else changed", "changed"),
     "resize grants": ("return _grant(state if changed == state else changed)", "return state if changed == state else changed"),
-    "first come, first served": ("other.priority >= waiter.priority]", "other.priority > waiter.priority]"),
-    "priority goes first": ("if other.priority >= waiter.priority]", "]"),
+    "first come, first served": ("other.priority >= waiters[0].priority]", "other.priority > waiters[0].priority]"),
+    "priority goes first": ("if other.priority >= waiters[0].priority]", "]"),
     "removal from the queue": ("for waiter in state.queue if waiter.id not in request_ids)", "for waiter in state.queue)"),
     "removal of holders": ("for holder in state.holders if holder.id not in request_ids)", "for holder in state.holders)"),
     "removal of nobody writes nothing": (
@@ -90,7 +103,10 @@ MUTATIONS = {
     "state: a slot in use is not free": ("for slot in range(self.slots) if slot not in used)", "for slot in range(self.slots))"),
     "state: too large a request": ("return waiter.slots <= self.slots", "return waiter.slots < self.slots"),
     "state: only a holder is contended": ("        if holder is None:\n            return False\n", ""),
-    "state: contended while the limit drains": ("return self.drains(holder) or any(", "return any("),
+    "state: contended while the limit drains": (
+        "return self.drains(holder) or any(self.grantable(waiter)",
+        "return any(self.grantable(waiter)",
+    ),
     "state: not contended by requests too large": ("any(self.grantable(waiter) for waiter in self.queue)", "bool(self.queue)"),
     "state: drains only beyond the capacity": ("self.held > self.capacity and holder", "holder"),
     "state: drains only the slots beyond": ("self.held > self.capacity and holder.slots[-1] >= self.capacity", "self.held > self.capacity"),

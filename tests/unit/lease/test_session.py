@@ -2,6 +2,7 @@
 """Sessions against a store whose network fails."""
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,10 @@ import pytest
 from nodelease import transitions
 from nodelease.claim import Claim
 from nodelease.clock import Moment, clock_id, now
+from nodelease.codec import encode
+from nodelease.constants import STOP_FRACTION, TAKE_UP_SECONDS
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
+from nodelease.holding import Holding
 from nodelease.state import LeaseState, Waiter
 from tests.unit.lease.simulated import Party, Resource, SimulatedServer, work
 
@@ -113,7 +117,7 @@ async def test_a_grant_whose_answer_was_lost_counts_from_when_it_was_written(ask
     cut.store.cut = False
     granted = await asyncio.wait_for(waiting, 5)
     assert granted.valid
-    assert begun < granted.deadline - 2 < begun + 0.2
+    assert begun < granted.deadline - TAKE_UP_SECONDS * STOP_FRACTION < begun + 0.2
     await cut.session.close(1)
     await other.session.close(1)
 
@@ -122,7 +126,7 @@ async def test_a_grant_whose_answer_was_lost_counts_from_when_it_was_written(ask
     ("granted", "renewals"),
     [
         pytest.param(lambda: Moment(clock_id(), now() - 0.1), 0, id="just now"),
-        pytest.param(lambda: Moment(clock_id(), now() - 1.1), 1, id="a third of the duration ago"),
+        pytest.param(lambda: Moment(clock_id(), now() - 1.1), 1, id="a third of its time ago"),
         pytest.param(lambda: Moment(clock_id(), now() + 1000), 0, id="in times to come, which is now"),
         pytest.param(lambda: Moment("another", now()), 1, id="by another machine"),
         pytest.param(lambda: None, 1, id="nobody knows when"),
@@ -139,7 +143,8 @@ async def test_a_grant_that_may_be_old_is_renewed_before_it_is_used(granted: Cal
     server.write(replace(released, holders=tuple(replace(holder, granted=granted()) for holder in released.holders)))
     taken = await asyncio.wait_for(waiting, 5)
     assert server.state.holders[0].beat == renewals
-    assert begun - 0.2 < taken.deadline - 2 <= now(), "it counts from before the grant, or the renewal, was written"
+    time = STOP_FRACTION * (3 if renewals else TAKE_UP_SECONDS)
+    assert begun - 0.2 < taken.deadline - time <= now(), "it counts from before the grant, or the renewal, was written"
     await party.session.close(1)
     await other.session.close(1)
 
@@ -194,7 +199,7 @@ async def test_a_grant_to_a_caller_who_has_left_is_given_back() -> None:
     server = SimulatedServer(LeaseState(slots=1))
     party, other = Party(server, "p", random.Random(1)), Party(server, "other", random.Random(2))
     holding = await other.acquire()
-    claim = Claim(Waiter("p-1", "p"), now())
+    claim = Claim(0, 1, now())
     party.session.acquire(claim, None)
     await until(lambda: bool(server.state.queue))
     claim.future.cancel()
@@ -302,3 +307,225 @@ async def test_a_shorter_duration_gives_those_who_hold_time_to_renew() -> None:
     await waiting
     await holder.session.close(1)
     await waiter.session.close(1)
+
+
+# Several requests of one process.
+
+
+def entries(server: SimulatedServer) -> list[tuple[str, int]]:
+    """The pods in the queue's annotation, and how many requests each entry stands for."""
+    queue = json.loads(encode(server.state)["metadata"]["annotations"]["imagejob.dev/queue"])
+    return [(entry["pod"], entry.get("count", 1)) for entry in queue]
+
+
+async def ask(party: Party, times: int) -> list[asyncio.Future[Holding]]:
+    waiting = [asyncio.ensure_future(party.acquire()) for _ in range(times)]
+    await asyncio.sleep(0)
+    return waiting
+
+
+async def test_many_requests_of_a_process_are_one_entry_and_its_slots_come_free() -> None:
+    server = SimulatedServer(LeaseState(slots=1))
+    many, other = Party(server, "many", random.Random(1)), Party(server, "other", random.Random(2))
+    holding = await many.acquire()
+    waiting = await ask(many, 1024)
+    await until(lambda: entries(server) == [("many", 1024)])
+    assert server.writes == 2, "one for the slot, one for all that wait"
+    others = await ask(other, 1)
+    await until(lambda: len(server.state.queue) == 1025)
+    late = await ask(many, 2)
+    for _ in range(3):
+        await holding.release()
+        holding = await waiting.pop(0)
+    await until(lambda: entries(server) == [("many", 1021), ("other", 1)])
+    assert server.writes == 6, "one for each hand-over; those who came late have nothing to write yet"
+    for claim in waiting[1:]:
+        claim.cancel()
+    await asyncio.gather(*waiting[1:], return_exceptions=True)
+    await until(lambda: entries(server) == [("many", 1), ("other", 1)])
+    await holding.release()
+    holding = await waiting[0]
+    await until(lambda: entries(server) == [("other", 1), ("many", 2)])
+    await holding.release()
+    await (await others[0]).release()
+    await (await late[0]).release()
+    assert (await late[1]).valid
+    await many.session.close(1)
+    assert server.state.ids == set()
+    await other.session.close(1)
+
+
+async def test_who_comes_later_joins_its_process_only_behind_nobody() -> None:
+    server = SimulatedServer(LeaseState(slots=1))
+    one, two = Party(server, "one", random.Random(1)), Party(server, "two", random.Random(2))
+    holding = await one.acquire()
+    first = [*await ask(one, 1)]
+    await until(lambda: entries(server) == [("one", 1)])
+    first += await ask(one, 2)
+    await until(lambda: entries(server) == [("one", 3)])
+    second = await ask(two, 1)
+    await until(lambda: entries(server) == [("one", 3), ("two", 1)])
+    passing = asyncio.ensure_future(holding.pass_on())
+    (await first[0]).ensure_valid()
+    await until(lambda: entries(server) == [("one", 2), ("two", 1)])
+    await (await first[0]).release()
+    await (await first[1]).release()
+    await until(lambda: entries(server) == [("two", 1), ("one", 1)])
+    await (await first[2]).release()
+    await (await second[0]).release()
+    assert (await passing).valid
+    assert not server.problems
+    await one.session.close(1)
+    await two.session.close(1)
+
+
+async def test_what_does_not_fit_waits_says_so_and_queues_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodelease.codec.MOST_CHARACTERS", 1200)
+    server = SimulatedServer(LeaseState(slots=1, duration_seconds=2))
+    parties = [Party(server, f"namespace/{'pod' * 20}-{number}", random.Random(number)) for number in range(8)]
+    holding = await parties[0].acquire()
+    waiting = [claim for party in parties[1:] for claim in await ask(party, 3)]
+    await until(lambda: all(party.session.waiting_reason() != "limit 'gpu' is in use" for party in parties[1:]))
+    assert 0 < len(entries(server)) < 7, "not all fit"
+    late = next(party.session for party in parties if party.session.obstacle())
+    assert (
+        late.obstacle()
+        == late.waiting_reason()
+        == (
+            f"the queue of limit 'gpu' is full: its Lease has room for the {len(server.state.queue)} requests that wait and no more; "
+            "this one queues when others have had their turn"
+        )
+    )
+    assert late.writer.counters.writes == 0, "waiting for room costs no writes"
+    await until(lambda: server.state.holders[0].beat > 2)
+    assert holding.valid, "renewals go on"
+    await holding.release()
+    while waiting:
+        await asyncio.wait(waiting, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        done = [claim for claim in waiting if claim.done()]
+        assert len(done) == 1
+        waiting.remove(done[0])
+        await done[0].result().release()
+    assert not server.problems
+    for party in parties:
+        await party.session.close(1)
+
+
+@pytest.mark.parametrize("kind", ["release", "pass on", "renewal", "withdrawal"])
+async def test_a_request_that_is_refused_holds_up_nothing_that_others_wait_for(kind: str) -> None:
+    server = SimulatedServer(LeaseState(slots=1, duration_seconds=2))
+    party, other = Party(server, "p", random.Random(1)), Party(server, "other", random.Random(2))
+    holding = await party.acquire()
+    own = await ask(party, 1)
+    await until(lambda: len(server.state.queue) == 1)
+    others = await ask(other, 1)
+    await until(lambda: len(server.state.queue) == 2)
+    server.refuses = lambda before, after: len(after.queue) > len(before.queue)  # as an admission policy does
+    refused = asyncio.ensure_future(party.acquire(priority=1))
+    await until(lambda: party.session.obstacle() == "refused")
+    begun = now()
+    if kind == "release":
+        await asyncio.wait_for(holding.release(), 0.5)
+        await own[0]
+    elif kind == "renewal":
+        await until(lambda: server.state.holders[0].beat > 1, 1.5)
+    elif kind == "withdrawal":
+        own[0].cancel()
+        await until(lambda: entries(server) == [("other", 1)], 0.5)
+    else:
+        passing = asyncio.ensure_future(holding.pass_on())
+        assert (await asyncio.wait_for(own[0], 0.5)).valid
+        passing.cancel()
+    assert now() - begun < 1.5
+    server.refuses = lambda _before, _after: False
+    refused.cancel()
+    others[0].cancel()
+    await party.session.close(1)
+    await other.session.close(1)
+    assert server.state.ids == set()
+
+
+# Signs of life.
+
+
+async def test_grants_to_the_dead_cost_two_seconds_each_and_the_living_keep_theirs() -> None:
+    server = SimulatedServer(LeaseState(slots=1, duration_seconds=60))
+    holder, heir = Party(server, "holder", random.Random(1)), Party(server, "heir", random.Random(2))
+    holding = await holder.acquire()
+    assert server.state.holders[0].beat == 1, "who asks and is granted shows in the same write that it lives"
+    server.write(transitions.request(server.state, Waiter("dead-1", "dead"), Waiter("dead-2", "dead")))
+    waiting = await ask(heir, 1)
+    await until(lambda: len(server.state.queue) == 3)
+    begun = now()
+    await holding.release()
+    taken = await asyncio.wait_for(waiting[0], 10)
+    assert 2 * TAKE_UP_SECONDS <= now() - begun < 2 * TAKE_UP_SECONDS + 1.5
+    late = await ask(holder, 1)
+    writes, begun = server.writes, now()
+    await until(lambda: now() - begun > TAKE_UP_SECONDS + 0.5)
+    assert taken.valid
+    assert server.writes == writes + 2, "its own request, and the other's one renewal"
+    assert server.state.holders[0].beat == 1
+    await taken.release()
+    await (await late[0]).release()
+    await holder.session.close(1)
+    await heir.session.close(1)
+
+
+async def test_one_that_does_not_take_up_its_grant_stops_before_others_take_over() -> None:
+    server = SimulatedServer(LeaseState(slots=1, duration_seconds=60))
+    holder, cut, heir = (Party(server, name, random.Random(1)) for name in ("holder", "cut", "heir"))
+    holding = await holder.acquire()
+    waiting = await ask(cut, 1)
+    await until(lambda: len(server.state.queue) == 1)
+    heirs = await ask(heir, 1)
+    await until(lambda: len(server.state.queue) == 2)
+    await holding.release()
+    taken = await waiting[0]
+    cut.store.cut = True
+    begun = now()
+    await until(lambda: not taken.valid)
+    assert now() - begun < TAKE_UP_SECONDS * STOP_FRACTION + 0.2
+    inherited = await asyncio.wait_for(heirs[0], 5)
+    assert inherited.granted_at - begun > TAKE_UP_SECONDS - 0.1
+    for party in (holder, cut, heir):
+        party.store.cut = False
+        await party.session.close(1)
+
+
+# A Lease that cannot be read for a moment.
+
+
+@pytest.mark.parametrize("released", [True, False])
+async def test_a_lease_that_is_malformed_for_a_moment_idles_no_slot(released: bool) -> None:  # noqa: FBT001  a parameter
+    server = SimulatedServer(LeaseState(slots=1, duration_seconds=3))
+    party, other = Party(server, "p", random.Random(1)), Party(server, "other", random.Random(2))
+    holding = await party.acquire()
+    waiting = await ask(other, 1)
+    await until(lambda: bool(server.state.queue))
+    server.spoil()
+    await until(lambda: "malformed" in (other.session.obstacle() or ""))
+    assert holding.valid, "nobody is granted anything from it, and its time has not run out"
+    releasing = asyncio.ensure_future(holding.release()) if released else None
+    server.mend(replace(server.state, queue=()))
+    mended = now()
+    if releasing is None:
+        await until(lambda: [waiter.pod for waiter in server.state.queue] == ["other"])
+        await until(lambda: server.state.holders[0].beat > 1)
+        assert holding.valid
+        releasing = asyncio.ensure_future(holding.release())
+    await asyncio.wait_for(waiting[0], 2)
+    assert now() - mended < 2, "well below a lease duration"
+    await releasing
+    await party.session.close(1)
+    await other.session.close(1)
+
+
+async def test_what_stands_in_the_lease_for_nobody_is_withdrawn() -> None:
+    server = SimulatedServer(LeaseState(slots=1))
+    party = Party(server, "p", random.Random(1))
+    holding = await party.acquire()
+    server.write(transitions.request(server.state, Waiter("p-99.1", "p"), Waiter("q-1.1", "q")))
+    await until(lambda: [waiter.id for waiter in server.state.queue] == ["q-1.1"])
+    assert holding.valid
+    await party.session.close(1)

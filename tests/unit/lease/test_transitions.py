@@ -15,6 +15,10 @@ def held(state: LeaseState) -> dict[str, tuple[int, ...]]:
     return {holder.id: holder.slots for holder in state.holders}
 
 
+def yielded(state: LeaseState, waiter: Waiter, fence: int) -> LeaseState:
+    return t.yield_(state, waiter.id, fence, waiter.priority, [waiter])
+
+
 A, B, C = Waiter("a", "pod-a"), Waiter("b", "pod-b"), Waiter("c", "pod-c")
 URGENT = Waiter("u", "pod-u", priority=1)
 LARGE = Waiter("l", "pod-l", slots=2)
@@ -27,19 +31,19 @@ def test_a_release_grants_in_the_same_write() -> None:
 
 
 def test_a_yield_is_one_write_and_a_new_fence() -> None:
-    state = t.yield_(lease(1, A, B), A, 1)
+    state = yielded(lease(1, A, B), A, 1)
     assert held(state) == {"b": (0,)}
     assert state.queue == (A,)
 
 
 def test_a_yield_with_nobody_waiting_is_no_write() -> None:
     state = lease(1, A)
-    assert t.yield_(state, A, 1) is state
+    assert yielded(state, A, 1) is state
 
 
 def test_a_yield_does_not_give_way_to_lower_priority_but_is_contended() -> None:
     state = lease(1, URGENT, A)
-    assert t.yield_(state, URGENT, 1) is state
+    assert yielded(state, URGENT, 1) is state
     assert state.contended("u")
 
 
@@ -68,7 +72,7 @@ def test_a_shrunk_limit_drains() -> None:
     state = t.release(state, "a")
     assert held(state) == {"b": (1,), "c": (2,)}, "two still use the resource"
     assert state.contended("c")
-    state = t.yield_(t.release(state, "b"), C, 3)
+    state = yielded(t.release(state, "b"), C, 3)
     assert held(state) == {"u": (0,)}
     assert state.queue == (C,)
 
@@ -77,13 +81,13 @@ def test_a_drained_holder_yields_even_with_nobody_waiting() -> None:
     state = t.resize(lease(2, A, B), slots=1)
     assert not state.contended("a")
     assert state.contended("b")
-    assert held(t.yield_(state, B, 2)) == {"a": (0,)}
+    assert held(yielded(state, B, 2)) == {"a": (0,)}
 
 
 def test_an_inactive_limit_grants_nothing_and_drains() -> None:
     state = t.resize(lease(1, A), active=False)
     assert held(t.request(state, B)) == {"a": (0,)}
-    state = t.yield_(state, A, 1)
+    state = yielded(state, A, 1)
     assert held(state) == {}
     assert held(t.resize(state, active=True)) == {"a": (0,)}
 
@@ -97,3 +101,15 @@ def test_expiry_spares_a_holder_that_has_renewed() -> None:
     renewed = t.renew(state, "a", 1)
     assert t.expire(renewed, "a", 1, 0) is renewed
     assert held(t.expire(renewed, "a", 1, 1)) == {"b": (0,)}
+
+
+def test_a_write_counts_only_the_grants_that_it_leaves() -> None:
+    before = lease(1, A, B, C)
+    after = t.withdraw(t.release(before, "a"), "b")
+    assert (after.transitions, after.holders[0].fence) == (3, 3)
+    counted = t.counted(before, after)
+    assert held(counted) == {"c": (0,)}
+    assert (counted.transitions, counted.holders[0].fence) == (2, 2)
+    assert t.counted(before, t.release(before, "a")) == t.release(before, "a")
+    empty = LeaseState(slots=1)
+    assert t.counted(empty, t.release(lease(1, A), "a")) is empty, "nothing is left of it"
