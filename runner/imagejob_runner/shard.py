@@ -2,19 +2,24 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.audit import Hold, holds_name
-from imagejob_runner.output import FoundRows, chunk_name, committed_chunks, encode_rows, read_rows
+from imagejob_runner.constants import SUCCESS_FILE
+from imagejob_runner.exceptions import StorageError
+from imagejob_runner.output import FoundRows, chunk_name, committed_chunks, decode_rows, encode_rows, read_rows
 from imagejob_runner.pipeline.engine import Engine, EngineSettings
 from imagejob_runner.pipeline.flight import ChunkInFlight, Todo
 from imagejob_runner.pipeline.progress import outcome_of_row
 from imagejob_runner.pipeline.turn import Limiter, now
 from imagejob_runner.planning import Plan, PlannedModel, read_plan, shard_chunks
+from imagejob_runner.rows import Row
 from imagejob_runner.storage import OutputStore, open_output
 
+_CONFLICTS: Final = 8
 HOLDS_SECONDS = 5.0
 """Shortest time between two files of audit records: a process that is killed takes no more of them with it than those of so many seconds
 and of the chunk that it was at, and a slow output is not burdened with a file for each of many small chunks."""
@@ -127,15 +132,38 @@ class ShardRun:
         rows = [row for row in chunk.rows if row is not None]
         shard = chunk.index % self._plan.shards
         name = chunk_name(self._plan, shard, chunk.index)
-        data = await asyncio.to_thread(encode_rows, rows, self._plan.format)
+        data = b"" if chunk.replaces else await asyncio.to_thread(encode_rows, rows, self._plan.format)
         if chunk.replaces:
-            await self._output.replace(name, data)
+            await self._replace(chunk, rows, name)
         elif not await self._output.create(name, data):
             # Another process was first: its rows stand. They say the same, but for images that fail at times.
             chunk.ended = Counter(map(outcome_of_row, await read_rows(self._output, self._plan, shard, chunk.index)))
         self._collect_holds()
         if now() - self._holds_written >= HOLDS_SECONDS:
             await self._write_holds()
+
+    async def _replace(self, chunk: ChunkInFlight, rows: Sequence[Row], name: str) -> None:
+        """Puts rows that were done again over the failed ones that stand there now, and over no others.
+
+        Another process may have done them meanwhile. An output that it has even completed stays as it is.
+        """
+        for _ in range(_CONFLICTS):
+            found = await self._output.read_version(name)
+            if found is None:
+                raise StorageError(f"{self._output.url}: {name} was there and is gone; does somebody empty the output?")
+            standing = decode_rows(found[0], self._plan.format, name)
+            completed = await self._output.read(SUCCESS_FILE) is not None
+            pairs = zip(standing, rows, strict=True)
+            merged = standing if completed else [ours if row["status"] == "failed" else row for row, ours in pairs]
+            data = await asyncio.to_thread(encode_rows, merged, self._plan.format)
+            if completed or await self._output.exchange(name, data, found[1]):
+                # Of the images done again, those count that are there now.
+                chunk.ended.update(map(outcome_of_row, merged))
+                chunk.ended.subtract(map(outcome_of_row, rows))
+                chunk.ended = +chunk.ended
+                return
+        where = f"{self._output.url}: {name}"
+        raise StorageError(f"{where} was changed by others {_CONFLICTS} times when it was to be written; run again when nobody else does")
 
     def _collect_holds(self) -> None:
         ended = self.engine.take_holds()

@@ -63,7 +63,7 @@ def _rows(lines: str) -> list[dict[str, Any]]:
     """Rows without what may differ from run to run, and with the outputs of the one step that infers apart."""
     rows = [json.loads(line) for line in lines.splitlines()]
     for row in rows:
-        del row["provenance"], row["timings"]
+        del row["provenance"], row["timings"], row["digest"]
         row["classes"] = row["outputs"].pop("classify")
     return rows
 

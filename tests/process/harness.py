@@ -185,7 +185,7 @@ def comparable(rows: Sequence[Row]) -> list[Row]:
     """Rows without what differs from run to run: times, and where it ran."""
     return [
         {
-            **{key: value for key, value in row.items() if key != "timings"},
+            **{key: value for key, value in row.items() if key not in {"timings", "digest"}},
             "provenance": {key: value for key, value in row["provenance"].items() if key != "node"},
         }
         for row in rows

@@ -3,6 +3,7 @@
 import copy
 import json
 
+from imagejob_runner.audit import holds_name
 from tests.process import pictures
 from tests.process.harness import Lab, Step, call, comparable, inputs
 from tests.process.test_hostile_inputs import INFER
@@ -85,11 +86,12 @@ def test_a_damaged_part_is_found_and_named(lab: Lab) -> None:
         report = lab.start("verify", "--json", lab.output().folder).wait().expect(1).answer
         assert any(part.name in problem["file"] for problem in report["problems"])
     part.write_text(whole)
-    holds = lab.output().folder / "_imagejob" / "holds"
-    holds.mkdir(exist_ok=True)
     record = {"node": "n", "boot": "b", "limit": "gpu", "slot": 0, "id": "x", "asked": 0, "busy": 1, "waited": False}
     lines = [{**record, "fence": fence, "start": start, "end": start + 2} for fence, start in ((1, 10.0), (2, 11.0))]
-    (holds / "00000-run-0001.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    holds = lab.output().folder / holds_name(0, "run", 1, data)
+    holds.parent.mkdir(exist_ok=True)
+    holds.write_bytes(data)
     report = lab.start("verify", "--json", lab.output().folder).wait().expect(1).answer
     assert report["holds"]["overlaps"] == 1
 

@@ -261,7 +261,7 @@ class Corruptor:
 
     def _swapped(self, values: list[Any], at: int) -> list[Any]:
         changed = list(values)
-        other = self._random.randrange(len(values))
+        other = (at + self._random.randrange(1, max(2, len(values)))) % len(values)
         changed[at], changed[other] = changed[other], changed[at]
         return changed
 

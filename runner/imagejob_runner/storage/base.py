@@ -2,9 +2,18 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from imagejob_runner.exceptions import StorageError
+
+
+class Version(NamedTuple):
+    """Tells the bytes that were read under a name from all others that it may have had or have."""
+
+    token: str
+    """The store's own tag of them; the digest where it has none."""
+    generation: str | None = None
+    """What some stores have besides."""
 
 
 class OutputStore(Protocol):
@@ -32,6 +41,13 @@ class OutputStore(Protocol):
             False when it exists already, whoever wrote it; then nothing is changed. The first writer wins.
         """
 
+    async def exchange(self, name: str, data: bytes, version: Version) -> bool:
+        """Writes a name over the version that was read.
+
+        Returns:
+            False when another version is there by now, or none; then nothing is changed.
+        """
+
     async def replace(self, name: str, data: bytes) -> None:
         """Writes a name, whether it exists or not."""
 
@@ -43,6 +59,9 @@ class OutputStore(Protocol):
 
     async def read(self, name: str) -> bytes | None:
         """All bytes of a name; None when it does not exist."""
+
+    async def read_version(self, name: str) -> tuple[bytes, Version] | None:
+        """All bytes of a name, and which version they are; None when it does not exist."""
 
     def lines(self, name: str) -> AsyncGenerator[bytes, None]:
         """The lines of a name, streamed, each with its newline, if it ends. A name that does not exist is a `StorageError`."""

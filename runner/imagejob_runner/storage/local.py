@@ -1,4 +1,4 @@
-"""An output in a folder: written beside its place, flushed to the disk, then linked or renamed into it.
+"""An output in a folder: written beside its place, flushed to the disk, then put into it.
 
 A power cut or a kill at any moment leaves either no file or a whole one.
 """
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from imagejob_runner.exceptions import StorageAwayError, StorageError, StorageRefusedError
-from imagejob_runner.storage.base import checked_name
+from imagejob_runner.storage.base import Version, checked_name
+from imagejob_runner.storage.placing import LOCK_FILE, TEMPORARY, place_new, place_over, version_of
 
-_TEMPORARY: Final = ".imagejob-tmp-"
 # A writer needs its temporary file for milliseconds, and makes another one if it is taken away.
 _LEFTOVER_AFTER_SECONDS: Final = 600.0
 _COPY_BYTES: Final = 1 << 20
@@ -51,6 +51,10 @@ class LocalOutput:
     async def create(self, name: str, data: bytes) -> bool:
         """See `OutputStore.create`."""
         return await self._in_thread("write", name, lambda: self._create(self._path(name), data))
+
+    async def exchange(self, name: str, data: bytes, version: Version) -> bool:
+        """See `OutputStore.exchange`."""
+        return await self._in_thread("write", name, lambda: self._exchange(self._path(name), data, version.token))
 
     async def replace(self, name: str, data: bytes) -> None:
         """See `OutputStore.replace`."""
@@ -87,6 +91,11 @@ class LocalOutput:
 
         return await self._in_thread("read", name, read)
 
+    async def read_version(self, name: str) -> tuple[bytes, Version] | None:
+        """See `OutputStore.read_version`."""
+        data = await self.read(name)
+        return None if data is None else (data, Version(version_of(data)))
+
     async def lines(self, name: str) -> AsyncGenerator[bytes, None]:
         """See `OutputStore.lines`."""
         file = await self._in_thread("read", name, lambda: self._path(name).open("rb"))
@@ -109,7 +118,7 @@ class LocalOutput:
             for folder, _, files in os.walk(self._root):
                 for name in files:
                     path = Path(folder, name)
-                    if name.startswith(_TEMPORARY):
+                    if name.startswith(TEMPORARY):
                         with contextlib.suppress(FileNotFoundError):
                             if path.stat().st_mtime < before:
                                 path.unlink()
@@ -127,7 +136,7 @@ class LocalOutput:
 
         for folder, _, files in os.walk(start, onerror=failed):
             below = Path(folder).relative_to(self._root)
-            yield from ((below / name).as_posix() for name in files if not name.startswith(_TEMPORARY))
+            yield from ((below / name).as_posix() for name in files if name != LOCK_FILE and not name.startswith(TEMPORARY))
 
     def _create(self, path: Path, data: bytes) -> bool:
         if path.exists():
@@ -135,13 +144,19 @@ class LocalOutput:
         while True:
             with self._written(path, [data]) as temporary:
                 try:
-                    os.link(temporary, path)
-                except FileExistsError:
-                    return False
+                    placed = place_new(temporary, path)
                 except FileNotFoundError:
                     continue  # somebody took this writer for dead and cleaned up
+                if placed:
+                    _sync_folder(path.parent)
+                return placed
+
+    def _exchange(self, path: Path, data: bytes, version: str) -> bool:
+        with self._written(path, [data]) as temporary:
+            placed = place_over(temporary, path, version)
+            if placed:
                 _sync_folder(path.parent)
-                return True
+            return placed
 
     def _replace(self, path: Path, blocks: Iterator[bytes] | list[bytes]) -> None:
         with self._written(path, blocks) as temporary:
@@ -152,7 +167,7 @@ class LocalOutput:
     def _written(self, path: Path, blocks: Iterator[bytes] | list[bytes]) -> Iterator[Path]:
         """A temporary file beside `path` whose contents have reached the disk; gone at the end unless renamed."""
         _make_folder(path.parent)
-        temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
         try:
             with temporary.open("xb") as file:
                 file.writelines(blocks)
@@ -172,7 +187,7 @@ class LocalOutput:
         folder = self._root
         while not folder.exists():
             folder = folder.parent
-        file = folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        file = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
         try:
             file.write_bytes(b".")
         finally:
@@ -201,5 +216,9 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some volumes keep names safe by themselves and have no such call for folders.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(descriptor)

@@ -1,21 +1,26 @@
 """An output in an object store: single puts are atomic there, and a conditional put lets the first writer win."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from imagejob_runner.constants import WRITABLE_FILE
 from imagejob_runner.exceptions import StorageAwayError, StorageError, StorageRefusedError
-from imagejob_runner.storage.base import checked_name
+from imagejob_runner.storage.base import Version, checked_name
 from imagejob_runner.storage.store_errors import brief, is_denied, is_missing, is_refusal
 from imagejob_runner.storage.stores import Store, open_store
 from imagejob_runner.urls import ObjectUrl, object_url
+
+if TYPE_CHECKING:
+    from obstore import UpdateVersion
 
 _CONFLICTS: Final = 8
 _FIRST_WAIT_SECONDS: Final = 0.05
@@ -71,6 +76,19 @@ class ObjectOutput:
                 return True
         raise StorageError(f"cannot write {self._named(name)}: {_CONFLICTS} attempts ended in a conflict with other writers; run again")
 
+    async def exchange(self, name: str, data: bytes, version: Version) -> bool:
+        """See `OutputStore.exchange`."""
+        mode: UpdateVersion = {"e_tag": version.token}
+        if version.generation is not None:
+            mode["version"] = version.generation
+        try:
+            await obstore.put_async(self._store, self._key(name), data, mode=mode)
+        except (AlreadyExistsError, FileNotFoundError, PreconditionError):
+            return False
+        except (BaseError, OSError, ValueError) as error:
+            self._fail("write", name, error)
+        return True
+
     async def replace(self, name: str, data: bytes) -> None:
         """See `OutputStore.replace`."""
         await self._put(name, data)
@@ -92,6 +110,17 @@ class ObjectOutput:
         try:
             result = await obstore.get_async(self._store, self._key(name))
             return bytes(await result.bytes_async())
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError, ValueError) as error:
+            self._fail("read", name, error)
+
+    async def read_version(self, name: str) -> tuple[bytes, Version] | None:
+        """See `OutputStore.read_version`."""
+        try:
+            result = await obstore.get_async(self._store, self._key(name))
+            meta = result.meta
+            return bytes(await result.bytes_async()), Version(meta.get("e_tag") or "", meta.get("version"))
         except FileNotFoundError:
             return None
         except (BaseError, OSError, ValueError) as error:

@@ -40,6 +40,35 @@ async def test_of_racing_writers_exactly_one_wins(output: OutputStore) -> None:
         assert await output.read(f"race/{turn}") == str(won.index(True)).encode()
 
 
+async def test_an_exchange_replaces_only_what_was_read(output: OutputStore) -> None:
+    assert await output.read_version("part") is None
+    await output.create("part", b"failed")
+    first, late = await output.read_version("part"), await output.read_version("part")
+    assert first is not None
+    assert late is not None
+    assert first[0] == b"failed"
+    assert await output.exchange("part", b"ok", first[1])
+    assert not await output.exchange("part", b"failed again", late[1])
+    assert await output.read("part") == b"ok"
+    await output.delete("part")
+    assert not await output.exchange("part", b"ok", first[1])
+    assert await output.read("part") is None
+
+
+async def test_no_exchange_is_lost_among_racing_writers(output: OutputStore) -> None:
+    await output.create("counter", b"0")
+
+    async def count() -> None:
+        done = 0
+        while done < 4:
+            found = await output.read_version("counter")
+            assert found is not None
+            done += await output.exchange("counter", str(int(found[0]) + 1).encode(), found[1])
+
+    await asyncio.gather(*(count() for _ in range(4)))
+    assert await output.read("counter") == b"16"
+
+
 async def test_replace_writes_over(output: OutputStore, tmp_path: Path) -> None:
     await output.replace("x", b"one")
     await output.replace("x", b"two")
