@@ -15,11 +15,16 @@ _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # RFC 6052 and RFC 8215: a gateway turns the last four bytes into the IPv4 address that is really reached.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# RFC 5214: an IPv4 address behind one of these, in any network, is reached through a tunnel.
+_ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)
 # Not public, although the tables of some Python releases say otherwise: RFC 8215, RFC 3879, RFC 4291, RFC 6890, RFC 7526.
 _NEVER_PUBLIC: Final = tuple(
     ipaddress.ip_network(text)
     for text in ("64:ff9b:1::/48", "fec0::/10", "::/96", "192.0.0.0/24", "192.88.99.0/24", "100.64.0.0/10", "0.0.0.0/8")
 )
+_METADATA: Final = tuple(ipaddress.ip_network(text) for text in ("168.63.129.16/32",))
+"""Where clouds tell a machine about itself, its credentials too, on an address that is public by its number: Azure's WireServer. The others
+use link-local (169.254.169.254), shared (100.100.100.200), special (192.0.0.192) or unique local addresses (fd00:ec2::254)."""
 
 _refused: ContextVar[list[str] | None] = ContextVar("refused addresses", default=None)
 
@@ -86,13 +91,13 @@ def _forms(address: _Address) -> Iterator[_Address]:
             yield address.sixtofour
         if address.teredo is not None:
             yield address.teredo[1]
-        if address in _NAT64:
+        if address in _NAT64 or int(address) >> 32 & 0xFFFFFFFF in _ISATAP:
             yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
 
 
 def _is_public(address: _Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped is not None or address in _NAT64):
         return True  # no address of its own: what it wraps decides
-    if any(address in network for network in _NEVER_PUBLIC):
+    if any(address in network for network in (*_NEVER_PUBLIC, *_METADATA)):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved and not address.is_unspecified

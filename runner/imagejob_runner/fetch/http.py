@@ -4,6 +4,7 @@ A server may send the client elsewhere, never stop talking, announce one size an
 of these has a bound, and redirects are followed here rather than by the HTTP client, so that each hop is looked at.
 """
 
+import os
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,8 +17,9 @@ from imagejob_api.pipeline import Download
 from imagejob_api.redaction import shown_url
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
-from imagejob_runner.fetch.addresses import AddressGuard, refused_addresses
+from imagejob_runner.fetch.addresses import AddressGuard, ForbiddenAddressError, refused_addresses
 from imagejob_runner.fetch.http_errors import connection_error, status_error
+from imagejob_runner.fetch.proxies import Proxies, literal_address
 
 _OK: Final = 200
 _REDIRECTS: Final = {301, 302, 303, 307, 308}
@@ -82,18 +84,16 @@ class HttpClient:
 
     def __init__(self, download: Download, timeout: aiohttp.ClientTimeout | None = None) -> None:
         self._download = download
-        guard = AddressGuard(download.allowed_networks)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=guard.socket),
-            timeout=timeout or aiohttp.ClientTimeout(total=None),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-        )
+        self._guard = AddressGuard(download.allowed_networks)
+        self._proxies = Proxies(os.environ)
+        self._session = _session(timeout, aiohttp.TCPConnector(limit=0, socket_factory=self._guard.socket))
+        # Connects to proxies and to nothing else. Those are the environment's word, and mostly on a private address.
+        self._proxied = _session(timeout, aiohttp.TCPConnector(limit=0))
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._session.close()
+        await self._proxied.close()
 
     @asynccontextmanager
     async def open(self, url: str) -> AsyncIterator[HttpBody]:
@@ -123,14 +123,33 @@ class HttpClient:
     @asynccontextmanager
     async def _request(self, target: URL, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
         shown = shown_url(str(target))
+        proxy = self._proxies.proxy_for(target)
+        self._proxies.tell_unused(target)
         with refused_addresses() as refused:
             try:
-                response = await self._session.get(target, headers=headers, allow_redirects=False)
+                if proxy is None:
+                    response = await self._session.get(target, headers=headers, allow_redirects=False)
+                else:
+                    # Names are for the proxy to resolve; an address in so many words is still looked at.
+                    if (address := literal_address(target.host or "")) is not None and not self._guard.permits(address):
+                        refused.append(address)
+                        raise ForbiddenAddressError
+                    response = await self._proxied.get(target, headers=headers, allow_redirects=False, proxy=proxy)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise connection_error(error, refused, shown) from error
+                raise connection_error(error, refused, shown, proxy=proxy, hint=self._proxies.unused(target)) from error
         # Not released but closed when the body is not read to its end: what is left of it may be endless.
         async with response:
             yield response
+
+
+def _session(timeout: aiohttp.ClientTimeout | None, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=timeout or aiohttp.ClientTimeout(total=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    )
 
 
 def _parsed(url: str) -> URL:

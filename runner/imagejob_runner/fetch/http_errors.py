@@ -9,6 +9,7 @@ from typing import Final
 
 import aiohttp
 
+from imagejob_api.redaction import shown_url
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 
@@ -48,14 +49,17 @@ def retry_after(value: str | None, now: dt.datetime | None = None) -> float | No
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def connection_error(error: Exception, refused: Sequence[str], url: str) -> ImageError:
+def connection_error(error: Exception, refused: Sequence[str], url: str, *, proxy: str | None = None, hint: str = "") -> ImageError:
     """The error of a request that got no answer.
 
     Args:
         error: What the client raised.
         refused: Addresses that the guard refused.
         url: The URL, for messages.
+        proxy: The proxy that the request went through.
+        hint: What else may be the reason.
     """
+    way = f"{url}, through the proxy {shown_url(proxy)}" if proxy is not None else url
     if refused:
         return ImageError(
             ErrorCode.ADDRESS_FORBIDDEN,
@@ -63,11 +67,18 @@ def connection_error(error: Exception, refused: Sequence[str], url: str) -> Imag
         )
     if isinstance(error, aiohttp.InvalidURL) or not isinstance(error, aiohttp.ClientError | OSError):
         return ImageError(ErrorCode.INVALID_URL, f"{url} cannot be requested: {error}")
+    also = f" ({hint})" if hint else ""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return ImageError(
+            ErrorCode.CONNECTION_FAILED,
+            f"{way}: the proxy answered {error.status} {error.message}",
+            retryable=error.status >= _SERVER_ERRORS,
+        )
     if any(isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_HOST for cause in _causes(error)):
-        return ImageError(ErrorCode.CONNECTION_FAILED, f"{url}: there is no such host")
+        return ImageError(ErrorCode.CONNECTION_FAILED, f"{way}: there is no such host{also}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return ImageError(ErrorCode.CONNECTION_FAILED, f"{url}: the server's certificate is not trusted: {error}")
-    return ImageError(ErrorCode.CONNECTION_FAILED, f"{url}: {error or type(error).__name__}", retryable=True)
+        return ImageError(ErrorCode.CONNECTION_FAILED, f"{way}: the server's certificate is not trusted: {error}")
+    return ImageError(ErrorCode.CONNECTION_FAILED, f"{way}: {error or type(error).__name__}{also}", retryable=True)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

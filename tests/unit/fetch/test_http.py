@@ -1,6 +1,7 @@
 """Images from web servers, good and bad: the right bytes, or the right code and whether to try again."""
 
 import asyncio
+import base64
 import datetime as dt
 import gzip
 import socket
@@ -14,8 +15,8 @@ from aiohttp import web
 
 from imagejob_api.pipeline import Download
 from imagejob_runner.constants import ErrorCode
-from imagejob_runner.exceptions import ImageError
-from imagejob_runner.fetch import Fetcher
+from imagejob_runner.exceptions import ImageError, InvalidJobError
+from imagejob_runner.fetch import Fetcher, proxies
 from imagejob_runner.fetch.http_errors import connection_error, retry_after
 from tests.unit.fetch.conftest import Serve, ServeRaw
 
@@ -296,14 +297,81 @@ def test_a_host_that_does_not_exist_is_not_asked_again() -> None:
     assert dns(socket.EAI_AGAIN).retryable
 
 
-async def test_proxies_of_the_environment_are_not_used(serve: Serve, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+@pytest.fixture
+async def proxied(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fetcher]:
+    """Goes through a proxy with a password, which tells what it was asked for, as far as it knows the password."""
+
+    async def proxy(request: web.Request) -> web.Response:
+        allowed = request.headers.get("Proxy-Authorization") == f"Basic {base64.b64encode(b'me:hunter2').decode()}"
+        return web.Response(body=f"{allowed} {request.raw_path}".encode())
+
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", (await serve(proxy, "127.0.0.3")).replace("http://", "http://me:hunter2@"))
+    monkeypatch.setenv("IMAGEJOB_USE_PROXY", "true")
+    async with Fetcher(ALLOWED) as fetcher:
+        yield fetcher
+
+
+async def test_a_proxy_is_used_where_that_is_allowed(proxied: Fetcher, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Though its own address is not one that sources may lead to.
+    assert await proxied.fetch("http://photos.example/a.jpg") == b"True http://photos.example/a.jpg"
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body=b"direct")
 
-    assert await fetcher.fetch(await serve(answer)) == b"direct"
+    url = await serve(answer)
+    monkeypatch.setenv("no_proxy", "127.0.0.2")
+    assert await proxied.fetch(url) == b"direct"
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "168.63.129.16", "127.1", "2130706433", "0x7f000001", "[fd00:ec2::254]", "[::ffff:10.0.0.1]"]
+)
+async def test_an_address_in_so_many_words_is_looked_at_before_a_proxy(proxied: Fetcher, host: str) -> None:
+    error = await failure(proxied, f"http://{host}/latest/meta-data")
+    assert (error.code, error.retryable) == (ErrorCode.ADDRESS_FORBIDDEN, False)
+
+
+async def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "me:hunter2@127.0.0.3:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("IMAGEJOB_USE_PROXY", "1")
+    async with Fetcher(ALLOWED) as fetcher:
+        error = await failure(fetcher, "http://photos.example/a.jpg")
+    assert (error.code, error.retryable) == (ErrorCode.CONNECTION_FAILED, True)
+    assert "http://photos.example/a.jpg, through the proxy http://127.0.0.3:9: " in error.message
+    assert "hunter2" not in error.message
+
+
+async def test_without_that_proxies_of_the_environment_are_not_used(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://me:hunter2@127.0.0.1:9")
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=b"direct")
+
+    proxies._tell.cache_clear()
+    caplog.set_level("INFO", proxies.__name__)
+    async with Fetcher(ALLOWED) as fetcher:
+        assert [await fetcher.fetch(await serve(answer)) for _ in range(2)] == [b"direct", b"direct"]
+        error = await failure(fetcher, "http://127.0.0.2:9/")
+        assert error.message.endswith(
+            "(HTTP_PROXY is set and not used; set IMAGEJOB_USE_PROXY=true, too, if the proxy may decide what is reached)"
+        )
+        refused = await failure(fetcher, "http://127.0.0.1:9/")
+        assert refused.code == ErrorCode.ADDRESS_FORBIDDEN
+    assert [record.getMessage() for record in caplog.records if record.name == proxies.__name__] == [error.message.rpartition("(")[2][:-1]]
+
+
+async def test_a_setting_that_is_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEJOB_USE_PROXY", "perhaps")
+    async with Fetcher(ALLOWED) as fetcher:
+        with pytest.raises(InvalidJobError, match="IMAGEJOB_USE_PROXY is 'perhaps', and must be true or false"):
+            await fetcher.fetch("http://127.0.0.2:9/")
 
 
 @pytest.mark.parametrize("headers", [{"X": "a\r\nY: b"}, {"X\n": "a"}])
