@@ -127,7 +127,8 @@ class ImageJobSpec(ApiModel):
     chunk_size: Annotated[int, Field(ge=1, le=10_000)] = DEFAULT_CHUNK_SIZE
     """Images that are committed together: the unit of resume."""
     shards: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Parts that the job is split into, each for one pod at a time; unless set four for each pod, and never more than there are chunks."""
+    """Parts that the job is split into, each for one pod at a time, so that no more pods work at once. Unless set 64, or four for each pod
+    if that is more; never more than there are chunks."""
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
     """Place in the queues of limits: higher goes first, and equals in the order in which they came."""
     failure_policy: FailurePolicy = FailurePolicy()

@@ -51,8 +51,10 @@ ENV_PROGRESS_SECONDS: Final = "IMAGEJOB_PROGRESS_SECONDS"
 ENV_ALLOWED_MODULES: Final = "IMAGEJOB_ALLOWED_MODULES"
 """Modules, separated by commas, whose functions a pipeline may name; with it set no others are imported. Unset or empty: all."""
 
-SHARDS_PER_POD: Final = 4
-"""Shards for each pod at once unless the job sets their number: room for a larger `parallelism` later, and for nodes of unequal speed."""
+SHARES_PER_POD: Final = 4
+"""Pods, over all the time of a job, for each that works at once: room for a larger `parallelism`, and for nodes of unequal speed."""
+LEAST_SHARDS: Final = 64
+"""Of a job with so many chunks: their number is fixed with the plan, and `parallelism` may grow until each pod has but one."""
 
 
 class Part(IntEnum):
@@ -225,11 +227,16 @@ class PodResult(_Report):
 
 
 def pod_count(shards: int, parallelism: int) -> int:
-    """Pods that share the shards of a job, over all its time: one for each shard; a single one where never two are to work at once.
+    """Pods that share the shards of a job, over all its time: a single one where never two are to work at once, else a few for each.
 
     Each pod loads the model once, so one after the other would only cost their starts. Many small ones share the work out evenly.
     """
-    return 1 if parallelism == 1 else shards
+    return 1 if parallelism == 1 else min(shards, SHARES_PER_POD * parallelism)
+
+
+def default_shards(parallelism: int) -> int:
+    """Number of shards of a job that sets none and has chunks enough."""
+    return max(LEAST_SHARDS, SHARES_PER_POD * parallelism)
 
 
 def shard_count(total: int, chunk_size: int, shards: int | None, parallelism: int) -> int:
@@ -242,7 +249,7 @@ def shard_count(total: int, chunk_size: int, shards: int | None, parallelism: in
         parallelism: Pods at once.
 
     Returns:
-        What the job says, else `SHARDS_PER_POD` for each pod; never more than there are chunks, and at least 1.
+        What the job says, else `default_shards`; never more than there are chunks, and at least 1.
     """
     chunks = -(-total // chunk_size)
-    return max(1, min(chunks, shards or SHARDS_PER_POD * parallelism))
+    return max(1, min(chunks, shards or default_shards(parallelism)))

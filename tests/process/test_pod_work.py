@@ -39,10 +39,10 @@ def test_pods_share_the_shards_and_give_the_rows_of_a_local_run(lab: Lab, pods: 
     if source == "manifest":
         planned = pods.run("plan", job).expect(RunnerExit.DONE).result.plan
         assert planned is not None
-        assert (planned.total, planned.shards, planned.chunk_size) == (IMAGES, 8, CHUNK)
+        assert (planned.total, planned.shards, planned.chunk_size) == (IMAGES, 13, CHUNK)
 
     ended = [pod.expect(RunnerExit.DONE) for pod in pods.run_all(job, of=3)]
-    assert [pod.result.images.done for pod in ended] == [40, 36, 24], "shards 0, 3, 6 and 1, 4, 7 and 2, 5 of 13 chunks"
+    assert [pod.result.images.done for pod in ended] == [36, 32, 32], "shards 0, 3 ... 12 and 1, 4 ... 10 and 2, 5 ... 11 of 13"
     assert sorted(executed(log)) == sorted(row["id"] for row in lab.output().rows())
     assert summaries(ended), "the last pod finds every row there"
     assert {summary.total for summary in summaries(ended)} == {summary.succeeded for summary in summaries(ended)} == {IMAGES}

@@ -159,7 +159,7 @@ def _counted(now: Situation) -> Outcome:
 def _failed(now: Situation, job: JobView) -> Outcome:
     reason, message = _cause([pod for pod in now.pods if pod.part is job.part], job)
     several = job.completions > 1 and job.failed_indexes and not is_permanent(reason)
-    given_up = f"{job.failed_indexes} of {job.completions} shards were given up. " if several else ""
+    given_up = f"{-(-now.shards * job.failed_indexes // job.completions)} of {now.shards} shards were given up. " if several else ""
     return Outcome(Reason.FAILED, reason, f"{given_up}{message}")
 
 

@@ -219,8 +219,8 @@ class _Course:
         return next((self.now.jobs[part] for part in reversed(Part) if part in self.now.jobs), None)
 
     def _is_narrow(self, job: JobView) -> bool:
-        """Whether a Job was made for one pod, and there are to be several."""
-        return job.part is Part.WORK and job.completions < pod_count(self.now.shards, self.now.spec.parallelism)
+        """Whether a Job was made for fewer pods than are to work at once, and can."""
+        return job.part is Part.WORK and job.completions < min(self.now.shards, self.now.spec.parallelism)
 
     def _next_part(self) -> Part:
         return Part.PLAN if self.now.needs_plan and not self.now.shards else Part.WORK
@@ -283,10 +283,21 @@ class _Course:
         queue = (self.now.seen.job["metadata"].get("labels") or {}).get(LABEL_KUEUE_QUEUE)
         suspended = State(True, Reason.QUEUED, f"Waits to be admitted by the queue {queue}.") if queued else None
         phase = self._phase(part, waiting=queued)
-        after = status.unfinished(self.now, phase, reconciling=_RECONCILED, stalled=hindrance, suspended=suspended, retrying=retrying)
+        after = status.unfinished(
+            self.now, phase, reconciling=self._reconciled(), stalled=hindrance, suspended=suspended, retrying=retrying
+        )
         if creating and not queued and after.start_time is None:
             after = after.model_copy(update={"start_time": format_time(self.now.seen.now)})
         return after
+
+    def _reconciled(self) -> State:
+        """All is as the spec wants it; but for more pods than there are shards, which nobody can have."""
+        shards, parallelism = self.now.shards, self.now.spec.parallelism
+        if not 0 < shards < parallelism:
+            return _RECONCILED
+        words = f"parallelism is {parallelism}, and no more than {shards} pods work at once: the job has been split into {shards} shards."
+        advice = "Another ImageJob with a smaller chunkSize (and more shards, if it sets them) and an output of its own can use more."
+        return replace(_RECONCILED, message=f"{words} {advice}")
 
     def _phase(self, part: Part, *, waiting: bool) -> Phase:
         """Planning from the first; Running once a pod works, and from then on."""

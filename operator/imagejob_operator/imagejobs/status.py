@@ -10,6 +10,7 @@ from imagejob_api.meta import Condition
 from imagejob_api.pod import Part
 from imagejob_api.reasons import ConditionType, Reason
 from imagejob_operator.imagejobs.counting import done, expected_end, images_per_second, waiting_pods
+from imagejob_operator.imagejobs.job_view import JobView
 from imagejob_operator.imagejobs.observed import Hindrance
 from imagejob_operator.imagejobs.situation import Situation, condition
 from imagejob_operator.manifest import Json
@@ -136,10 +137,15 @@ def _not_suspended(now: Situation) -> State:
 def shard_counts(now: Situation) -> ShardCounts:
     """Shards by what became of them; a Job that is made anew does not take back what was done."""
     work = now.jobs.get(Part.WORK)
-    each = now.shards // work.completions if work is not None else 1
-    succeeded = max(now.before.shards.succeeded, each * work.succeeded if work is not None else 0)
-    failed = each * work.failed_indexes if work is not None else now.before.shards.failed
-    return ShardCounts(total=now.shards, succeeded=min(succeeded, now.shards), failed=failed)
+    done_now = _part_of(now, work, work.succeeded) if work is not None else 0
+    lost = _part_of(now, work, work.failed_indexes) if work is not None else now.before.shards.failed
+    succeeded = max(now.before.shards.succeeded, done_now)
+    return ShardCounts(total=now.shards, succeeded=min(succeeded, now.shards), failed=lost)
+
+
+def _part_of(now: Situation, work: JobView, pods: int) -> int:
+    """Shards of so many of the pods that share them."""
+    return now.shards * pods // work.completions
 
 
 def finished(

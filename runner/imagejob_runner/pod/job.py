@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from imagejob_api.pod import SHARDS_PER_POD, JobFile
+from imagejob_api.pod import JobFile, default_shards
 from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.pipeline.assembly import check_code
 from imagejob_runner.planning import Plan, confirm_plan, plan_job, read_plan
@@ -41,7 +41,7 @@ async def make_plan(job: JobFile, output: OutputStore) -> Plan:
         check_code(job.pipeline)
 
     # plan_job bounds the number by that of the chunks, as `imagejob_api.pod.shard_count` does.
-    shards = SHARDS_PER_POD * job.spec.parallelism
+    shards = default_shards(job.spec.parallelism)
     return await plan_job(job.spec, job.pipeline, output, name=job.name, default_shards=shards, owner=job.uid, before_writing=check)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagejob_api.pod import LABEL_PART, FailedImages, Part, PodProgress, RunnerExit
+from imagejob_api.pod import LABEL_PART, FailedImages, Part, PodProgress, RunnerExit, default_shards
 from imagejob_operator.constants import LABEL_KUEUE_QUEUE
 from imagejob_operator.imagejobs.planner import REFUSED_AGAIN_SECONDS
 from imagejob_operator.kubernetes.kinds import CONFIG_MAP, IMAGE_JOB, IMAGE_PIPELINE, JOB, Kind
@@ -710,14 +710,14 @@ def test_a_job_of_one_pod_at_a_time_has_one_pod_until_it_may_have_more() -> None
         await step(cluster, operator)
         (only,) = cluster.running_pods
         assert work_of(cluster) == (1, 1)
-        assert status_of(cluster)["shards"]["total"] == 4
+        assert status_of(cluster)["shards"]["total"] == 5
         cluster.report(only, PodProgress(images=images(6)))
         await operator.settle()
 
         cluster.change_spec("flowers", parallelism=3)
         for _ in range(3):
             await step(cluster, operator)
-        assert work_of(cluster) == (3, 4)
+        assert work_of(cluster) == (3, 5)
         cluster.start_pods()
         await step(cluster, operator)
         for pod in cluster.running_pods[1:]:
@@ -728,9 +728,44 @@ def test_a_job_of_one_pod_at_a_time_has_one_pod_until_it_may_have_more() -> None
 
         cluster.change_spec("flowers", parallelism=1)
         await step(cluster, operator)
-        assert work_of(cluster) == (1, 4)
+        assert work_of(cluster) == (1, 5)
 
     run(scenario, image_job(parallelism=1))
+
+
+@pytest.mark.parametrize("source", [{}, {"source": {"prefix": {"url": "s3://photos"}}}], ids=["urls", "prefix"])
+def test_parallelism_may_grow_beyond_the_pods_that_a_job_began_with(source: Json) -> None:
+    urls = [{"url": f"https://photos.example/{index}.jpg"} for index in range(200)]
+
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        if source:
+            cluster.start_pods()
+            await step(cluster, operator)
+            cluster.end_pod(cluster.running_pods[0], 0, planned(200, default_shards(1)))
+            await step(cluster, operator)
+        assert work_of(cluster) == (1, 1)
+        for parallelism, pods in ((6, 24), (24, 24), (30, 64), (64, 64)):
+            cluster.change_spec("flowers", parallelism=parallelism)
+            for _ in range(3):
+                await step(cluster, operator)
+                cluster.pass_time(10)
+                await operator.look_again()
+            assert work_of(cluster) == (parallelism, pods)
+            live = [pod for pod in cluster.matching("pods") if is_work(pod) and pod["status"]["phase"] == "Pending"]
+            assert len(live) == parallelism
+            assert not reconciled(cluster)
+        cluster.change_spec("flowers", parallelism=100)
+        await step(cluster, operator)
+        assert work_of(cluster) == (64, 64)
+        assert reconciled(cluster).startswith("parallelism is 100, and no more than 64 pods work at once")
+
+    run(scenario, image_job(parallelism=1, **({"source": {"urls": urls}} | source)))
+
+
+def reconciled(cluster: FakeCluster) -> str:
+    """The message of the condition Reconciling."""
+    return str(next(each["message"] for each in status_of(cluster)["conditions"] if each["type"] == "Reconciling"))
 
 
 def work_of(cluster: FakeCluster) -> tuple[int, int]:

@@ -51,7 +51,8 @@ def test_each_shard_is_of_one_pod(pods: int, shards: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "chunk", "shards", "parallelism", "expected"), [(1000, 10, None, 3, 12), (15, 10, None, 3, 2), (1000, 10, 5, 3, 5)]
+    ("total", "chunk", "shards", "parallelism", "expected"),
+    [(1000, 10, None, 3, 64), (1000, 10, None, 20, 80), (15, 10, None, 3, 2), (1000, 10, 5, 3, 5)],
 )
 def test_the_number_of_shards(total: int, chunk: int, shards: int | None, parallelism: int, expected: int) -> None:
     assert shard_count(total, chunk, shards, parallelism) == expected
