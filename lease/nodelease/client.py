@@ -7,7 +7,6 @@ the caller cannot let a lease run out, and so that threads and any number of eve
 import asyncio
 import os
 import threading
-import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from itertools import count
@@ -20,6 +19,7 @@ from nodelease.clock import now
 from nodelease.constants import CLOSE_TIMEOUT_SECONDS, DEFAULT_DURATION_SECONDS, LIMIT_NAME
 from nodelease.exceptions import ClientClosedError, ConflictError, InvalidRequestError
 from nodelease.holding import Holding
+from nodelease.identity import new_prefix
 from nodelease.local.directory import local_directory
 from nodelease.local.store import LocalStore
 from nodelease.session import LimitSession
@@ -39,14 +39,15 @@ class LeaseClient:
     Args:
         store: Makes the store, in the client's own event loop; told the prefix that all ids of this client have.
         pod: Who this is, for people and for the reaper: `namespace/name`.
+        container: In which of the pod's containers, for the reaper. Needed only in pods of several that may be started again.
     """
 
-    def __init__(self, store: Callable[[str], LeaseStore], pod: str) -> None:
+    def __init__(self, store: Callable[[str], LeaseStore], pod: str, container: str = "") -> None:
         if not pod or "," in pod:
             raise InvalidRequestError(f"pod must be a name without commas, and is {pod!r}")
         self.pod = pod
         self._make_store = store
-        self._prefix = f"{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        self._prefix = new_prefix(container)
         self._numbers = count(1)
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -96,7 +97,11 @@ class LeaseClient:
         node = node or environment.told(ENV_NODE, os.environ)
         namespace = namespace or environment.told(ENV_LEASE_NAMESPACE, os.environ)
         lease_name("gpu", node)  # says what is wrong with a node's name
-        return cls(lambda _prefix: KubernetesStore(find_access(kubeconfig), namespace, node), pod or environment.pod(os.environ))
+        return cls(
+            lambda _prefix: KubernetesStore(find_access(kubeconfig), namespace, node),
+            pod or environment.pod(os.environ),
+            environment.container(os.environ),
+        )
 
     # Taking slots.
 

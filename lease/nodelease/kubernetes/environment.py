@@ -1,9 +1,13 @@
 """What a pod is told of itself, through its environment (names.ENV_*), by the operator or by whoever wrote its manifest."""
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from nodelease.exceptions import InvalidRequestError
-from nodelease.kubernetes.names import ENV_LEASE_NAMESPACE, ENV_NODE, ENV_POD_NAME, ENV_POD_NAMESPACE
+from nodelease.kubernetes.names import ENV_CONTAINER, ENV_LEASE_NAMESPACE, ENV_NODE, ENV_POD_NAME, ENV_POD_NAMESPACE
+
+_CONTAINER: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def is_member(environment: Mapping[str, str]) -> bool:
@@ -18,6 +22,18 @@ def pod(environment: Mapping[str, str]) -> str:
         InvalidRequestError: The environment does not tell.
     """
     return f"{told(ENV_POD_NAMESPACE, environment)}/{told(ENV_POD_NAME, environment)}"
+
+
+def container(environment: Mapping[str, str]) -> str:
+    """The container's name; "" if it is not told.
+
+    Raises:
+        InvalidRequestError: It is no name.
+    """
+    name = environment.get(ENV_CONTAINER, "")
+    if name and _CONTAINER.fullmatch(name) is None:
+        raise InvalidRequestError(f"{ENV_CONTAINER} must be the name of the container as in the pod's manifest, and is {name!r:.80}")
+    return name
 
 
 def told(name: str, environment: Mapping[str, str]) -> str:

@@ -24,6 +24,8 @@ ENV_NODE: Final = "IMAGEJOB_NODE_NAME"
 """The node that the pod runs on, from the downward API."""
 ENV_POD_NAMESPACE: Final = "IMAGEJOB_POD_NAMESPACE"
 ENV_POD_NAME: Final = "IMAGEJOB_POD_NAME"
+ENV_CONTAINER: Final = "IMAGEJOB_CONTAINER"
+"""The container's name, where a pod has several: need not be told."""
 
 LABEL_LENGTH: Final = 63
 """Of the value of a label."""

@@ -17,7 +17,7 @@ from imagejob_operator.limits.cache import LimitCache
 from imagejob_operator.limits.facts import InvalidLimitError, Json, Pair, read_limit, read_node
 from imagejob_operator.limits.leases import LeaseKeeper
 from imagejob_operator.limits.notices import REASON_INVALID, Notices
-from imagejob_operator.limits.pods import PodPresence, node_of, pod_name, runs
+from imagejob_operator.limits.pods import PodPresence, pod_name
 from imagejob_operator.limits.records import pair_of, read_record
 from imagejob_operator.limits.status import StatusPace
 from imagejob_operator.limits.vacancies import Vacancies
@@ -165,8 +165,7 @@ class LimitController:
                 self.view.refresh(limit)
 
     def _pod_seen(self, name: str, obj: Json) -> None:
-        self._pods.note(name, node_of(obj) if runs(obj) else None)
-        if not runs(obj):
+        if self._pods.note(name, obj):
             self._look_at_entries(name)
 
     def _pod_gone(self, name: str) -> None:

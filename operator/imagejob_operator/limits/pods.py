@@ -3,7 +3,7 @@
 Pods with the label `imagejob.dev/member` are watched, and one that was seen running is taken to run until an event says otherwise. All
 others are asked for. Nobody is taken for gone because a watch or a cache says so: that may be late, and a pod of the same name may have
 been made since. Only the API server's answer to a question that was asked *after* the Lease was read says that whoever wrote the entry is
-gone.
+gone. The same goes for processes of a pod that runs, whose container has ended since (`processes`).
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from imagejob_api.pod import LABEL_MEMBER
 from imagejob_operator.kubernetes import NotFoundError, RefusedError
 from imagejob_operator.kubernetes.kinds import POD, Kind
 from imagejob_operator.limits.facts import Json
+from imagejob_operator.limits.processes import Ends, container_ends, has_ended
 from nodelease.state import Holder, LeaseState, Waiter
 
 HOLDER_SECONDS: Final = 5.0
@@ -84,6 +85,8 @@ class PodPresence:
     def __init__(self, api: Reader, namespaces: Collection[str], clock: Clock) -> None:
         self.running: dict[str, str] = {}
         """Watched pods that were seen running, and their nodes."""
+        self._ends: dict[str, Ends] = {}
+        """Of those among them of which containers have ended."""
         self._api = api
         self._namespaces = frozenset(namespaces)
         self._clock = clock
@@ -95,60 +98,78 @@ class PodPresence:
         """Whether any watched pod runs on a node."""
         return node in self.running.values()
 
-    def note(self, pod: str, node: str | None) -> None:
-        """An event says that a watched pod runs on a node ("" before it is scheduled), or does not run any more (None)."""
-        if node is not None:
-            self.running[pod] = node
-            return
-        self.running.pop(pod, None)
+    def note(self, name: str, pod: Json | None) -> bool:
+        """An event says that a watched pod is like this, or gone (None). Returns whether some of its processes may have ended by it."""
+        if pod is not None and runs(pod):
+            before = self._ends.get(name, {})
+            self._note_running(name, pod)
+            return self._ends.get(name, {}) != before
+        self.running.pop(name, None)
+        self._ends.pop(name, None)
         self._events += 1
-        _remember(self._ended, pod, self._events)
+        _remember(self._ended, name, self._events)
+        return True
+
+    def _note_running(self, name: str, pod: Json) -> None:
+        self.running[name] = node_of(pod)
+        ends = container_ends(pod)
+        if ends:
+            self._ends[name] = ends
+        else:
+            self._ends.pop(name, None)
 
     def doubtful(self, state: LeaseState) -> bool:
-        """Whether there are entries whose pods are not known to run."""
-        return any(entry.pod not in self.running for entry in _entries(state))
+        """Whether there are entries whose pods are not known to run, or whose processes seem to have ended."""
+        return any(self._in_doubt(entry) for entry in _entries(state))
+
+    def _in_doubt(self, entry: Holder | Waiter) -> bool:
+        return entry.pod not in self.running or has_ended(entry.id, self._ends.get(entry.pod, {}))
 
     async def gone(self, state: LeaseState) -> tuple[set[str], float | None]:
-        """Ask for the pods of a Lease that are not known to run.
+        """Ask for the pods of a Lease that are not known to run, or of which processes seem to have ended.
 
         Returns:
-            The ids of the entries whose pods are gone or finished, and after how many seconds to ask again.
+            The ids of the entries whose pods are gone or finished or whose processes have ended, and after how many seconds to ask again.
 
         Raises:
             ApiError: The API server cannot say.
         """
-        due = {pod: self._due(entry) for entry in _entries(state) if (pod := entry.pod) not in self.running and _POD.fullmatch(pod)}
+        entries = list(_entries(state))
+        due = {entry.pod: self._due(entry) for entry in entries if self._in_doubt(entry) and _POD.fullmatch(entry.pod)}
         now = self._clock()
-        ask = [pod for pod, at in due.items() if at <= now]
-        answers = await asyncio.gather(*map(self._is_gone, ask[:MOST_AT_ONCE]))
-        gone = {pod for pod, answer in zip(ask, answers, strict=False) if answer}
-        answered = gone | self.running.keys()
-        left = [self._due(entry) - now for entry in _entries(state) if entry.pod in due and entry.pod not in answered]
-        again = max(REST_SECONDS, min(left)) if left else None
-        return {entry.id for entry in _entries(state) if entry.pod in gone}, again
+        ask = [pod for pod, at in due.items() if at <= now][:MOST_AT_ONCE]
+        answers = dict(zip(ask, await asyncio.gather(*map(self._look, ask)), strict=True))
+        gone = {entry.id for entry in entries if entry.pod in answers and _is_gone(entry.id, answers[entry.pod])}
+        left = [self._due(entry) - now for entry in entries if entry.pod in due and entry.id not in gone and self._in_doubt(entry)]
+        return gone, max(REST_SECONDS, min(left)) if left else None
 
     def _due(self, entry: Holder | Waiter) -> float:
         asked = self._asked.get(entry.pod)
         return 0.0 if asked is None else asked + (HOLDER_SECONDS if isinstance(entry, Holder) else WAITER_SECONDS)
 
-    async def _is_gone(self, pod: str) -> bool:
+    async def _look(self, pod: str) -> Ends | None:
+        """When the containers of a pod ended last; None if the pod is gone or finished."""
         namespace, name = pod.split("/")
         events = self._events
         try:
             found = await self._api.get(POD, name, namespace)
         except NotFoundError:
-            return True
+            return None
         except RefusedError:
             _remember(self._asked, pod, self._clock())  # in a namespace that is none of this operator's business
-            return False
+            return {}
         if not runs(found):
-            return True
+            return None
         member = (found["metadata"].get("labels") or {}).get(LABEL_MEMBER) == "true"
         if not member or (self._namespaces and namespace not in self._namespaces):
             _remember(self._asked, pod, self._clock())
         elif self._ended.get(pod, 0) <= events:  # else its end was told while the answer was on its way
-            self.running[pod] = node_of(found)
-        return False
+            self._note_running(pod, found)
+        return container_ends(found)
+
+
+def _is_gone(request_id: str, ends: Ends | None) -> bool:
+    return ends is None or has_ended(request_id, ends)
 
 
 def _remember(memory: OrderedDict[str, Value], pod: str, value: Value) -> None:

@@ -1,6 +1,7 @@
 """Names and objects of a cluster's Leases, and what a pod is told of itself."""
 
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -8,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagejob_api import pod as agreement
-from nodelease import InvalidRequestError, MalformedLeaseError, transitions
+from nodelease import InvalidRequestError, LeaseClient, MalformedLeaseError, identity, transitions
 from nodelease.codec import encode
 from nodelease.kubernetes import environment, names
 from nodelease.kubernetes.names import lease_labels, lease_name
 from nodelease.kubernetes.objects import merged, new_lease, read_lease
+from nodelease.local.processes import is_alive
 from nodelease.state import LeaseState, Waiter
 
 ENVIRONMENT = {
@@ -135,6 +137,25 @@ def test_without_these_it_is_no_member(name: str) -> None:
 def test_a_pod_that_does_not_know_itself_takes_nothing(name: str) -> None:
     with pytest.raises(InvalidRequestError, match=f"{name} is not set"):
         environment.pod({key: value for key, value in ENVIRONMENT.items() if key != name})
+
+
+def test_ids_tell_where_a_request_comes_from() -> None:
+    before = int(time.time())
+    with LeaseClient(
+        lambda _prefix: pytest.fail("no store is needed"), "ns/a", environment.container({"IMAGEJOB_CONTAINER": "my-main"})
+    ) as client:
+        request_id = client.new_stem() + "17"
+        assert client.owns(request_id)
+    found = identity.origin(request_id)
+    assert found is not None
+    assert before <= found.seconds <= time.time()
+    assert found.container == "my-main"
+    assert identity.origin(f"{identity.new_prefix()}-1.1") == found._replace(container="")
+    assert is_alive(request_id.rpartition("-")[0])
+    assert identity.origin("1.0123abcd-7") is None
+    assert environment.container({}) == ""
+    with pytest.raises(InvalidRequestError, match="IMAGEJOB_CONTAINER must be the name of the container"):
+        environment.container({"IMAGEJOB_CONTAINER": "a.b"})
 
 
 def test_a_lease_of_many_waiters_stays_small() -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from imagejob_operator.kubernetes.kinds import EVENT, LEASE, NODE, NODE_LIMIT, POD
 from imagejob_operator.limits import LimitFacts, controller, leases
+from imagejob_operator.limits.processes import container_ends, has_ended
 from imagejob_operator.lists import RELIST_SECONDS
 from imagejob_operator.settings import Settings
-from nodelease import LeaseState
+from nodelease import Holder, LeaseState, Waiter
 from nodelease.kubernetes.names import lease_name
 from nodelease.kubernetes.objects import read_lease
 from tests.unit.operator.limits.objects import NAMESPACE, PAIR, Json, lease, node, node_limit, pod, state
@@ -188,6 +189,73 @@ async def test_a_pod_whose_containers_have_all_ended_for_good_frees_its_slots_be
     found = says(server)
     assert found is not None
     assert [holder.id for holder in found.holders] == (["a", "b"] if kept else ["b", "c"])
+
+
+TEN, NINE = f"7.{10:x}.0123ab", f"7.{9:x}.0123ab"
+"""Processes that were there in the tenth and the ninth second of 1970."""
+
+
+def ended(of: Json, **times: int) -> Json:
+    """A pod whose containers have ended then, and run again; at 0 never."""
+    statuses = [
+        {
+            "name": name,
+            "state": {"running": {}},
+            "lastState": {"terminated": {"finishedAt": f"1970-01-01T00:00:{time:02}Z"}} if time else {},
+        }
+        for name, time in times.items()
+    ]
+    return {**of, "status": {**of["status"], "containerStatuses": statuses}}
+
+
+@pytest.mark.parametrize("member", [True, False])
+@pytest.mark.parametrize(
+    ("restarted", "left"),
+    [
+        pytest.param(ended(pod("a"), main=10), [f"{TEN}-1.1", f"{TEN}-1.2", "c"], id="what was there before its end"),
+        pytest.param(ended(pod("a"), main=9), [f"{NINE}-1.1", f"{TEN}-1.1", f"{TEN}-1.2", "c"], id="nobody that may be of the new one"),
+        pytest.param(ended(pod("a"), main=11), ["c"], id="all its processes"),
+        pytest.param(
+            ended(pod("a"), main=11, side=0), [f"{NINE}-1.1", f"{TEN}-1.1", f"{TEN}-1.2", "c"], id="no process of which it is not told"
+        ),
+        pytest.param(ended(pod("a"), main=11, side=10), [f"{TEN}-1.1", f"{TEN}-1.2", "c"], id="those older than all ends"),
+    ],
+)
+async def test_a_container_that_was_started_again_frees_what_its_last_process_had(
+    server: Server, restarted: Json, left: list[str], *, member: bool
+) -> None:
+    labels = {} if member else {"metadata": {**restarted["metadata"], "labels": {}}}
+    server.put(POD, pod("a") | labels)
+    server.put(POD, pod("c"))
+    before = LeaseState(
+        1,
+        holders=(Holder(f"{NINE}-1.1", "team-a/a", 1, 0, (0,)),),
+        queue=(*(Waiter(f"{TEN}-1.{number}", "team-a/a") for number in (1, 2)), Waiter("c", "team-a/c")),
+        transitions=1,
+    )
+    server.put(NODE_LIMIT, node_limit(slots=1))
+    server.put(LEASE, lease(before))
+    operator = await started(server)
+    assert says(server) == before
+    server.put(POD, restarted | labels)
+    if not member:
+        operator = await started(server)
+    await operator.settle()
+    found = says(server)
+    assert found is not None
+    assert [entry.id for entry in (*found.holders, *found.queue)] == left
+    assert len(found.holders) == 1
+
+
+@pytest.mark.parametrize(("container", "kept"), [("main", False), ("side", True), ("unknown", True)])
+def test_a_process_that_tells_its_container_ends_with_it(container: str, *, kept: bool) -> None:
+    ends = container_ends(ended(pod("a"), main=11, side=0))
+    assert has_ended(f"{TEN}.{container}-1.1", ends) is not kept
+    assert not has_ended(f"{TEN}.{container}-1.1", {})
+    assert not has_ended("nonsense", ends)
+    assert not has_ended(
+        f"{TEN}.{container}-1.1", container_ends({"status": {"containerStatuses": [{"state": {"terminated": {"finishedAt": "?"}}}]}})
+    )
 
 
 async def test_the_end_of_a_pod_without_slots_costs_nothing(server: Server) -> None:
