@@ -6,7 +6,7 @@ from imagejob_api.pod import Part, PodProgress, PodResult
 from imagejob_api.reasons import Reason
 from imagejob_operator.constants import ANNOTATION_STOP
 from imagejob_operator.imagejobs.actions import PatchJob
-from imagejob_operator.imagejobs.observed import Observed
+from imagejob_operator.imagejobs.observed import Hindrance, Observed
 from imagejob_operator.imagejobs.planner import plan
 from imagejob_operator.timestamps import format_time
 from tests.unit.operator.imagejobs.builders import after, conditions_of, ended_pod, error, image_job, images, pod, started, with_condition
@@ -144,3 +144,14 @@ def test_a_job_that_has_just_failed_says_no_less_than_before() -> None:
     with_condition(now.jobs[0], "Failed", at=80, message="Container runner for pod a/b failed with exit code 12 matching")
 
     assert told(now) == (("True", Reason.CRASHED), ("True", Reason.CRASHED))
+
+
+def test_a_quota_that_lets_some_pods_through_is_nothing_to_stall_for() -> None:
+    done = ended_pod(0, result=PodResult(images=images(2)))
+    refused = Hindrance(Reason.PODS_REFUSED, "exceeded quota: pods")
+    now = started(image_job(), at=30, pods=[done], complaint=refused)
+
+    assert told(now) == (("False", Reason.NOT_STALLED), ("False", Reason.NOT_RETRYING))
+    assert plan(now).inquiry is None
+    assert told(started(image_job(), at=70, pods=[done], complaint=refused))[0] == ("True", Reason.PODS_REFUSED)
+    assert told(started(image_job(), at=7, complaint=refused))[0] == ("True", Reason.PODS_REFUSED)
