@@ -47,7 +47,11 @@ class ObjectOutput:
 
     async def check(self) -> None:
         """See `OutputStore.check`. One request, and the very one that every commit makes: a put that must not overwrite."""
-        store = open_store(self._location.scheme, self._location.bucket, hasty=True)
+        try:
+            store = open_store(self._location.scheme, self._location.bucket, hasty=True)
+        except (BaseError, ValueError) as error:  # no account, or a setting that nothing can be made of
+            advice = "check the variables in the environment that name account, endpoint and credentials"
+            raise StorageRefusedError(f"cannot write {self._named(WRITABLE_FILE)}: {brief(error)}; {advice}") from error
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
                 await obstore.put_async(store, self._key(WRITABLE_FILE), _WRITABLE, mode="create")

@@ -154,6 +154,13 @@ async def test_what_a_store_refuses_is_told_from_what_passes(
     stores._open_store.cache_clear()
 
 
+async def test_an_account_that_is_not_named_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(StorageRefusedError, match=r"az://container/x/_imagejob/writable: .*check the variables"):
+        await open_output("az://container/x").check()
+
+
 async def test_an_endpoint_that_is_away_is_told_at_once_in_words_that_stay_the_same(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     said = set()
