@@ -18,6 +18,7 @@ from tests.process.web import (
 )
 
 RETRIES = 1
+SECRET = "hunter2"  # noqa: S105  it is none
 PHOTO = pictures.photo(1, (64, 48))
 METADATA = "http://169.254.169.254/latest/meta-data/"
 
@@ -70,9 +71,10 @@ def test_each_image_of_a_hostile_server_ends_in_its_own_row_and_the_run_ends(lab
             "carrier": "http://100.64.0.1/a.jpg",
             "no such host": "http://no-such-host.invalid/a.jpg",
         }
+        urls = {name: f"{url.replace('//', f'//me:{SECRET}@')}#token={SECRET}" for name, url in urls.items()}
         job = lab.job(STEPS, inputs_from(lab.folder / "list.jsonl", list(urls.items())), failurePolicy={"maxFailureRate": 1})
         with elapsed() as seconds:
-            lab.run(job).expect(5)
+            ended = lab.run(job).expect(5)
         rows = lab.output().by_id()
 
     expected = {path: code for path, (_, code, _) in ANSWERS.items()}
@@ -95,6 +97,12 @@ def test_each_image_of_a_hostile_server_ends_in_its_own_row_and_the_run_ends(lab
     for path in ANSWERS.keys() - {"/loop.jpg", "/good.jpg"}:
         assert web.asked[path] == attempts[path], path
     lab.verify()
+
+    told = {
+        path.name: path.read_text() for path in lab.output().folder.rglob("*") if path.is_file() and path.parent.parent.name != "manifest"
+    }
+    assert {"plan.json", "errors.jsonl", "summary.json"} < told.keys()
+    assert [name for name, text in {**told, "out": ended.out, "err": ended.err}.items() if SECRET in text] == []
 
 
 def closed_port() -> int:
