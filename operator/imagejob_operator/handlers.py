@@ -19,8 +19,9 @@ WATCH_SECONDS: Final = 600
 _CLIENT_SECONDS: Final = 660
 _CONNECT_SECONDS: Final = 10
 _REQUEST_SECONDS: Final = 60
-_PAGE: Final = 25
-"""Objects that kopf has in memory at once when it lists: one may have more than a megabyte."""
+_PAGE: Final = 50
+"""Objects that kopf has in memory at once when it lists. One may have more than a megabyte; and a list that takes longer than five minutes
+is too old for the API server before its end, which is the end of kopf."""
 _IDLE_SECONDS: Final = 0.1
 """How long kopf keeps an object, and a task for it, after the last event about it."""
 _EXIT_SECONDS: Final = 30

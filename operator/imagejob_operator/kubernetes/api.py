@@ -10,11 +10,12 @@ import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, Literal, Protocol
 
 import aiohttp
 
-from imagejob_operator.kubernetes.exceptions import ApiError, ApiUnavailableError, NotFoundError, error_of
+from imagejob_operator.kubernetes.exceptions import ApiError, ApiUnavailableError, NotFoundError, RefusedError, error_of
 from imagejob_operator.kubernetes.kinds import Kind
 from imagejob_operator.manifest import Json
 
@@ -22,10 +23,10 @@ REQUEST_SECONDS: Final = 15.0
 ATTEMPTS: Final = 4
 FIRST_WAIT_SECONDS: Final = 0.2
 LONGEST_WAIT_SECONDS: Final = 10.0
-FIRST_PAGE: Final = 25
+FIRST_PAGE: Final = 10
 """Objects of a list's first page: nobody knows yet how large they are, and one may have more than a megabyte."""
 LARGEST_PAGE: Final = 500
-PAGE_BYTES: Final = 2 * 1024 * 1024
+PAGE_BYTES: Final = 4 * 1024 * 1024
 """Of further pages: a list of any length and any objects takes this much memory at a time."""
 
 _MERGE_PATCH: Final = "application/merge-patch+json"
@@ -91,10 +92,19 @@ class KubernetesApi:
     async def pages(
         self, kind: Kind, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
     ) -> AsyncIterator[Page]:
-        """As `list`, in pages that are as long as their objects are small."""
+        """As `list`, in pages that are as long as their objects are small.
+
+        Where that takes minutes, the last ones may be of a later moment than the first.
+        """
         query = {"limit": str(FIRST_PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
         while True:
-            answer = await self._send("GET", kind.path(namespace), query=query)
+            try:
+                answer = await self._send("GET", kind.path(namespace), query=query)
+            except RefusedError as error:
+                if error.status != HTTPStatus.GONE or not error.token or error.token == query.get("continue"):
+                    raise
+                query["continue"] = error.token
+                continue
             page = _decoded(answer)
             items = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
             query["limit"] = str(max(1, min(LARGEST_PAGE, PAGE_BYTES * len(items) // max(1, len(answer)))))
@@ -198,7 +208,8 @@ def failure_of(status: int, answer: bytes) -> ApiError:
     """The error that stands for an answer that is not 2xx, from its body."""
     try:
         said = _decoded(answer)
-        return error_of(status, str(said.get("reason", "")), str(said.get("message", "")) or f"HTTP status {status}")
+        token = str((said.get("metadata") or {}).get("continue") or "")
+        return error_of(status, str(said.get("reason", "")), str(said.get("message", "")) or f"HTTP status {status}", token)
     except (ValueError, AttributeError):
         return error_of(status, "", answer.decode(errors="replace")[:500] or f"HTTP status {status}")
 

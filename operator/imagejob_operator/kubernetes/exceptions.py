@@ -28,12 +28,14 @@ class ApiError(Exception):
         message: What the API server says.
         status: The answer's HTTP status; 0 if there was no answer.
         reason: The API server's word for it, such as ``Forbidden``.
+        token: Where a list goes on that has taken too long to be of one moment.
     """
 
-    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
+    def __init__(self, message: str, *, status: int = 0, reason: str = "", token: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.token = token
 
 
 class NotFoundError(ApiError):
@@ -56,7 +58,7 @@ class ApiUnavailableError(ApiError):
     """The API server cannot answer at present."""
 
 
-def error_of(status: int, reason: str, message: str) -> ApiError:
+def error_of(status: int, reason: str, message: str, token: str = "") -> ApiError:
     """The error that stands for an answer that is not 2xx."""
     kind: type[ApiError] = RefusedError
     if status == HTTPStatus.NOT_FOUND:
@@ -65,4 +67,4 @@ def error_of(status: int, reason: str, message: str) -> ApiError:
         kind = ExistsError if reason == "AlreadyExists" else ConflictError
     elif status in _AGAIN:
         kind = ApiUnavailableError
-    return kind(message, status=status, reason=reason)
+    return kind(message, status=status, reason=reason, token=token)

@@ -58,13 +58,6 @@ class Plane:
         self._operator = None
         return code
 
-    @property
-    def operator_peak_mib(self) -> float:
-        """The most memory that the operator has had since its start."""
-        assert self._operator is not None
-        status = Path(f"/proc/{self._operator.process.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
     def writes(self, part_of_uri: str = "") -> list[str]:
         """What the operator has written, by the API server's own account."""
         found = []

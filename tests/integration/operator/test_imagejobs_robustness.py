@@ -293,31 +293,6 @@ def with_schema(control_plane: ControlPlane) -> None:
     control_plane.kubectl("replace", "-f", str(CRDS / "imagejobs.yaml"))
 
 
-MEMORY_MIB = 256
-"""Half of the chart's limit."""
-LONGEST = 1_000_000
-"""Characters; the API server takes about half a million more, and the tests' client warns of them."""
-LONG_JOBS = 100
-
-
-async def test_jobs_of_any_length_take_little_memory_from_the_start(plane: Plane, world: World) -> None:
-    """No admission policy is here, as when they were made before there was one."""
-    plane.stop_operator()
-    call = {"function": "functions:look", "arguments": {"text": "x" * LONGEST}}
-    steps = [{"name": "look", "call": call}, {"name": "save", "save": {}}]
-    for number in range(LONG_JOBS):
-        await world.create(f"long-{number}", pipeline={"steps": steps}, suspend=number % 2 == 0)
-    plane.start_operator()
-    for number in range(1, LONG_JOBS, 2):
-        said = await world.condition(f"long-{number}", "Stalled", "InvalidSpec")
-        assert "and may have 204,800" in said
-    for number in range(0, LONG_JOBS, 2):
-        await world.api.delete(IMAGE_JOB, f"long-{number}", world.namespace)
-    assert plane.operator_peak_mib < MEMORY_MIB
-    for number in range(1, LONG_JOBS, 2):
-        await world.api.delete(IMAGE_JOB, f"long-{number}", world.namespace)
-
-
 async def test_what_was_made_for_pods_is_made_again_at_once_and_the_job_goes_on(operator: Plane, world: World) -> None:
     del operator
     await world.create("flowers")

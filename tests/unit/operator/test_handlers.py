@@ -19,3 +19,12 @@ def test_every_kind_has_one_handler_that_only_hands_on() -> None:
     assert [handler.id for handler in watching] == [kind.plural for kind in kinds]
     assert not registry._changing.get_all_handlers(), "these write annotations"
     assert not registry._spawning.get_all_handlers(), "these set finalizers"
+
+
+def test_kopf_keeps_no_copies_of_objects_and_few_at_a_time() -> None:
+    chosen = handlers.settings()
+    body = kopf.Body({"metadata": {"name": "flowers", "annotations": {"notes": "x"}}, "spec": {"source": {"urls": ["x" * 1000]}}})
+    storage = chosen.persistence.diffbase_storage
+    assert (storage.build(body=body), storage.fetch(body=body)) == ({}, None)
+    assert chosen.watching.chunk_size <= 50, "of 1.4 MB each, as the API server takes them"
+    assert chosen.queueing.idle_timeout <= 1, "kopf keeps the last event of an object until then"

@@ -143,6 +143,18 @@ async def test_a_page_has_as_many_objects_as_fit_into_a_few_megabytes() -> None:
     assert [int(asked[2]["limit"]) for asked in server.asked] == [FIRST_PAGE, PAGE_BYTES // large, 1, LARGEST_PAGE]
 
 
+async def test_a_list_that_takes_too_long_to_be_of_one_moment_goes_on_from_where_it_is() -> None:
+    gone = {"reason": "Expired", "message": "too old", "metadata": {"continue": "anew"}}
+    expired = (410, {}, gone)
+    server = Server(page_of(1, 1, **{"continue": "old"}), expired, page_of(1, 1))
+    assert len(await server.api.list(JOB)) == 2
+    assert [asked[2].get("continue") for asked in server.asked] == [None, "old", "anew"]
+
+    hopeless = Server(page_of(1, 1, **{"continue": "old"}), expired, expired)
+    with pytest.raises(RefusedError, match="too old"):
+        await hopeless.api.list(JOB)
+
+
 async def test_a_deletion_of_what_is_gone_is_done() -> None:
     for status, reason in ((404, "NotFound"), (409, "Conflict")):
         server = Server(failure(status, reason))
