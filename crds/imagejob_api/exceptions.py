@@ -45,7 +45,7 @@ class RuleBrokenError(ValueError):
 
     Args:
         message: The rule.
-        field_path: The field below the model that is at fault, such as ``.steps``; empty for the model itself.
+        field_path: The field below the model that is at fault, such as ``.steps``, or ``.3`` in a list; empty for the model itself.
     """
 
     def __init__(self, message: str, field_path: str = "") -> None:

@@ -3,10 +3,11 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from imagejob_api.base import NAME_PATTERN, ApiModel, OutputUrl, SourceUrl, SubdomainName
 from imagejob_api.constants import DEFAULT_CHUNK_SIZE, MAX_INLINE_CHARACTERS, MAX_INLINE_URLS, MAX_JOB_NAME
+from imagejob_api.exceptions import RuleBrokenError
 from imagejob_api.meta import Condition, Metadata, Resource, Timestamp
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_api.rules import ListMap, Rule, exactly_one
@@ -49,6 +50,19 @@ class Prefix(ApiModel):
     """Which of the objects, by their path below the prefix; ** crosses folders."""
 
 
+def _all_different(urls: list[ImageUrl]) -> list[ImageUrl]:
+    """Inline inputs whose ids differ. Longer lists are looked through when they are planned."""
+    places: dict[str, int] = {}
+    for place, each in enumerate(urls):
+        first = places.setdefault(each.id if each.id is not None else each.url, place)
+        if first != place:
+            # The id need not be shown: both places are, and a URL may hold what is not for every eye.
+            raise RuleBrokenError(
+                f"has the same id as urls[{first}] (the URL, unless id is set); give one another id, or remove it", f".{place}"
+            )
+    return urls
+
+
 class Source(ApiModel):
     """Where the images are: exactly one of urls, manifest, prefix."""
 
@@ -63,8 +77,8 @@ class Source(ApiModel):
         ),
     )
 
-    urls: Annotated[list[ImageUrl], Field(min_length=1, max_length=MAX_INLINE_URLS)] | None = None
-    """The inputs themselves, up to 1,000, with 163,840 characters together."""
+    urls: Annotated[list[ImageUrl], Field(min_length=1, max_length=MAX_INLINE_URLS), AfterValidator(_all_different)] | None = None
+    """The inputs themselves, up to 1,000, each with an id of its own, with 163,840 characters together."""
     manifest: Manifest | None = None
     """A file that lists the inputs."""
     prefix: Prefix | None = None
@@ -257,6 +271,7 @@ class ImageJob(Resource):
         Rule(
             message=f"metadata.name must be lower-case letters, digits and dashes, at most {MAX_JOB_NAME}, because pods are named after it",
             cel=f'self.metadata.name.size() <= {MAX_JOB_NAME} && self.metadata.name.matches("{NAME_PATTERN}")',
+            field_path=".metadata.name",
         ),
         _fixed_once_started("source", required=True),
         _fixed_once_started("pipelineRef", required=False),

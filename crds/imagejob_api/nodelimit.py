@@ -66,6 +66,7 @@ class NodeLimit(Resource):
         Rule(
             message="metadata.name must be lower-case letters, digits and dashes, at most 63, because it becomes a label of Leases",
             cel=f'self.metadata.name.size() <= 63 && self.metadata.name.matches("{NAME_PATTERN}")',
+            field_path=".metadata.name",
         ),
     )
 

@@ -71,7 +71,8 @@ def structural_schema(model: type[BaseModel]) -> JsonSchema:
         ("kind", "Kind of the object."),
     ):
         properties[name] = {"description": words, "type": "string"}
-    properties["metadata"] = {"type": "object"}  # the API server knows it; anything said here would narrow it
+    # The API server knows it, and anything said here would narrow it; but a rule may point only to a field that is named.
+    properties["metadata"] = {"type": "object", "properties": {"name": {"description": "Name of the object.", "type": "string"}}}
     if "status" in properties:
         properties["status"] = _written_by_the_operator(properties["status"])
     return root

@@ -140,7 +140,7 @@ class _Explainer:
         value = None if whole else shown(given)
         error = context.get("error")
         if isinstance(error, RuleBrokenError) and error.field_path:
-            location = (*location, *error.field_path.strip(".").split("."))
+            location = (*location, *(int(step) if step.isdigit() else step for step in error.field_path.strip(".").split(".")))
         if kind in {"literal_error", "enum"}:
             message, fix = _choice(context["expected"], given)
         elif kind == "string_pattern_mismatch":

@@ -63,5 +63,6 @@ LABEL = "metadata.name must be lower-case letters, digits and dashes, at most 63
 
 @pytest.mark.parametrize(("value", "message"), [(image_job("a" * 53), POD), (image_job("a.b"), POD), (node_limit("a.b"), LABEL)])
 def test_a_name_that_would_fail_later(cluster: ControlPlane, value: Json, message: str) -> None:
-    ((_, said),) = problems(refusal(cluster, value, "--dry-run=server"))
+    ((field, said),) = problems(refusal(cluster, value, "--dry-run=server"))
+    assert field == "metadata.name"
     assert said.endswith(f": {message}")

@@ -34,6 +34,11 @@ async def look_around(api: Api, objects: Sequence[Manifest]) -> Surroundings:
     return Surroundings(pipelines, await _specs(api, NODE_LIMIT, None, objects))
 
 
+def look_nowhere(objects: Sequence[Manifest]) -> Surroundings:
+    """What is known to whoever has the files alone: what they lack the cluster may have."""
+    return Surroundings({found.namespace or "": None for found in objects if found.resource == IMAGE_JOB}, None)
+
+
 def check_references(objects: Sequence[Manifest], around: Surroundings) -> list[str]:
     """Notes on what the jobs will wait for.
 

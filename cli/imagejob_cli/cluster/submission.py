@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imagejob_cli.cluster.api import Api, Json
+from imagejob_cli.cluster.api import Api, Applied, Json
 from imagejob_cli.cluster.exceptions import ForbiddenError, NotFoundError
 from imagejob_cli.cluster.job import JobView
 from imagejob_cli.cluster.manifests import Manifest
@@ -32,12 +32,14 @@ class _Trial:
     """The object as it is; None if it is not there, or may not be read."""
     hidden: bool
     """Whether it may not be read."""
+    applied: Applied | None = None
+    """What would become of it."""
     refusal: ForbiddenError | None = None
     """Why it may not be applied, if others may be made without it."""
 
 
-async def submit(api: Api, objects: Sequence[Manifest]) -> list[Outcome]:
-    """Tries all objects, and makes them when none is refused.
+async def submit(api: Api, objects: Sequence[Manifest], *, dry_run: bool = False) -> list[Outcome]:
+    """Tries all objects, and makes them when none is refused; with `dry_run` only tries them.
 
     A NodeLimit that the user may not change is left to the platform, whose it is, unless it is known to be missing: the document beside
     the job tells what the job was written for.
@@ -54,7 +56,9 @@ async def submit(api: Api, objects: Sequence[Manifest]) -> list[Outcome]:
         if trial.refusal is not None:
             outcomes.append(_left(found, hidden=trial.hidden))
             continue
-        applied = await api.apply(found.resource, found.namespace, found.body)
+        applied = trial.applied if dry_run else None
+        if applied is None:
+            applied = await api.apply(found.resource, found.namespace, found.body)
         notes = (*map(printable, applied.warnings), *_notes(found, trial.before))
         outcomes.append(Outcome(found, "created" if applied.created else _changed(trial.before, applied.object), notes))
     return outcomes
@@ -70,12 +74,12 @@ async def _try(api: Api, found: Manifest) -> _Trial:
     except ForbiddenError:
         hidden = True
     try:
-        await api.apply(found.resource, found.namespace, found.body, dry_run=True)
+        applied = await api.apply(found.resource, found.namespace, found.body, dry_run=True)
     except ForbiddenError as error:
         if found.resource != NODE_LIMIT or (before is None and not hidden):
             raise
-        return _Trial(before, hidden, error)
-    return _Trial(before, hidden)
+        return _Trial(before, hidden, refusal=error)
+    return _Trial(before, hidden, applied)
 
 
 def _left(found: Manifest, *, hidden: bool) -> Outcome:

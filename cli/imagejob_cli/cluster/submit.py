@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import click
 
 from imagejob_cli.cluster.options import cluster_options, operator_namespace_option
 from imagejob_cli.options import duration, files_option
+
+DryRun = Literal["none", "client", "server"]
+_DRY_RUN: Final = {"none": "", "client": " (dry run)", "server": " (server dry run)"}
+"""What kubectl says behind each object."""
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +31,7 @@ Examples:
   imagejob submit -f job.yaml
   imagejob submit -f pipeline.yaml -f job.yaml -n team-a --wait --timeout 2h
   generate-job | imagejob submit -f - --wait
+  imagejob submit -f job.yaml --dry-run=server
 
 \b
 With --wait the exit code is the job's (the worst of several):
@@ -37,10 +42,25 @@ With --wait the exit code is the job's (the worst of several):
 @files_option
 @click.option("--wait", is_flag=True, help="Follow the jobs until they are finished, as `status -w` does.")
 @click.option("--timeout", type=duration, metavar="DURATION", help="With --wait: look away after so long, as in 30m; the job goes on.")
+@click.option(
+    "--dry-run",
+    type=click.Choice([*get_args(DryRun)]),
+    is_flag=False,
+    flag_value="client",
+    default="none",
+    show_default=True,
+    help="As kubectl's: `client` checks the files and asks the cluster nothing, `server` has the cluster check them, too. Nothing is made.",
+)
 @operator_namespace_option
 @cluster_options
 def submit(
-    access: Access, files: tuple[Path | Literal["-"], ...], *, wait: bool, timeout: float | None, operator_namespace: str | None
+    access: Access,
+    files: tuple[Path | Literal["-"], ...],
+    *,
+    wait: bool,
+    timeout: float | None,
+    dry_run: DryRun,
+    operator_namespace: str | None,
 ) -> int:
     """Check files, and make what they hold in a cluster: ImageJobs, ImagePipelines and NodeLimits.
 
@@ -54,6 +74,8 @@ def submit(
 
     if timeout is not None and not wait:
         raise click.UsageError("--timeout is for --wait.")
+    if wait and dry_run != "none":
+        raise click.UsageError("--dry-run makes no job that --wait could wait for.")
     if operator_namespace is not None and not wait:
         raise click.UsageError("--operator-namespace is for --wait.")
     documents = load_documents(files)
@@ -63,7 +85,7 @@ def submit(
     detached: list[Access] = []
 
     async def work(api: Api) -> int:
-        namespace = await _submit(api, documents, access, wait=wait)
+        namespace = await _submit(api, documents, access, wait=wait, dry_run=dry_run)
         if not wait:
             return ExitCode.SUCCEEDED
         from imagejob_cli.cluster.board import Scope
@@ -80,10 +102,11 @@ def submit(
     return on_cluster(access, work, interrupted)
 
 
-async def _submit(api: Api, documents: Documents, access: Access, *, wait: bool) -> str | None:
+async def _submit(api: Api, documents: Documents, access: Access, *, wait: bool, dry_run: DryRun) -> str | None:
     """Makes the objects and says so; returns the namespace of the jobs that are to be waited for."""
     from imagejob_cli.cluster.manifests import Placement, manifests
-    from imagejob_cli.cluster.preflight import check_references, look_around
+    from imagejob_cli.cluster.preflight import check_references, look_around, look_nowhere
+    from imagejob_cli.cluster.submission import Outcome
     from imagejob_cli.cluster.submission import submit as make
     from imagejob_cli.consoles import message_console
     from imagejob_cli.wording import printable
@@ -91,9 +114,14 @@ async def _submit(api: Api, documents: Documents, access: Access, *, wait: bool)
     objects = manifests(documents, Placement(api.target.namespace, access.namespace))
     namespace = _namespace_to_watch(objects) if wait else None
     messages = message_console()
-    notes = [*documents.ignored, *check_references(objects, await look_around(api, objects))]
-    for outcome in await make(api, objects):
-        print(f"{outcome.manifest.title} {outcome.words}", flush=True)
+    around = look_nowhere(objects) if dry_run == "client" else await look_around(api, objects)
+    notes = [*documents.ignored, *check_references(objects, around)]
+    if dry_run == "client":
+        outcomes = [Outcome(found, "is valid") for found in objects]
+    else:
+        outcomes = await make(api, objects, dry_run=dry_run == "server")
+    for outcome in outcomes:
+        print(f"{outcome.manifest.title} {outcome.words}{_DRY_RUN[dry_run]}", flush=True)
         notes += outcome.notes
     for note in notes:
         messages.print(f"note: {printable(note)}", soft_wrap=True)

@@ -63,10 +63,12 @@ def test_what_is_there_gets_the_new_values(plugin: Plugin, jobs: Jobs, namespace
 
 def test_mistakes_read_as_from_validate(plugin: Plugin, cluster: ControlPlane, tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
-    file.write_text(documents(simple_job(paralelism=2), node_limit(slots=-1)))
+    twice = image_job("twice", source={"urls": [{"url": "s3://photos/1.jpg"}, {"url": "s3://photos/1.jpg"}]})
+    file.write_text(documents(simple_job(paralelism=2), node_limit(slots=-1), twice))
     submitted = plugin("submit", "-f", str(file)).expect(2)
     validated = subprocess.run([PLUGIN, "validate", "-f", str(file)], env=cluster.env, capture_output=True, text=True, check=False)
     assert "spec.paralelism" in submitted.err
+    assert "spec.source.urls[1]: has the same id as urls[0]" in submitted.err
     assert submitted.err == validated.stderr
 
 
@@ -78,6 +80,28 @@ def test_if_one_is_refused_none_is_made(plugin: Plugin, cluster: ControlPlane, j
     assert "spec.output cannot be changed once the job has started; create another ImageJob" in done.err
     assert done.out == ""
     assert cluster.kubectl("get", "imagejobs", "-n", namespace, "-o", "name") == "imagejob.imagejob.dev/started\n"
+
+
+def test_a_dry_run_makes_nothing(plugin: Plugin, cluster: ControlPlane, jobs: Jobs, namespace: str) -> None:
+    jobs.make("started")
+    jobs.run("started")
+    files = documents(simple_job("fresh"), simple_job("started", parallelism=3))
+    asked = plugin("submit", "-f", "-", "--dry-run=server", stdin=files).expect(0)
+    assert asked.out.splitlines() == [
+        f"ImageJob {namespace}/fresh created (server dry run)",
+        f"ImageJob {namespace}/started configured (server dry run)",
+    ]
+    refused = plugin("submit", "-f", "-", "--dry-run=server", stdin=documents(simple_job("started", output={"url": "s3://elsewhere"})))
+    assert "spec.output cannot be changed once the job has started" in refused.expect(2).err
+    for flag in ("--dry-run=client", "--dry-run"):  # without a word it is the client's, as kubectl's is
+        checked = plugin("submit", flag, "-f", "-", stdin=documents(image_job(pipelineRef={"name": "elsewhere"}))).expect(0)
+        assert checked.out == f"ImageJob {namespace}/flowers is valid (dry run)\n"
+    assert "spec.output.url" in plugin("submit", "--dry-run", "-f", "-", stdin=documents(image_job(output={}))).expect(2).err
+    assert (
+        "--dry-run makes no job that --wait could wait for" in plugin("submit", "--dry-run", "--wait", "-f", "-", stdin=files).expect(2).err
+    )
+    assert cluster.kubectl("get", "imagejobs", "-n", namespace, "-o", "name") == "imagejob.imagejob.dev/started\n"
+    assert jobs.get("started")["spec"].get("parallelism", 1) == 1
 
 
 def test_a_pipeline_that_is_in_the_cluster_is_enough(plugin: Plugin) -> None:

@@ -317,6 +317,22 @@ def test_a_mistake_in_a_pipeline(tmp_path: Path, spec: list[Json], path: str, me
     assert (found.path, found.message, found.fix) == (path, message, fix)
 
 
+@pytest.mark.parametrize(
+    ("urls", "path"),
+    [
+        ([{"url": "a.jpg"}, {"url": "b.jpg"}, {"url": "a.jpg"}], "spec.source.urls[2]"),
+        ([{"url": "b.jpg"}, {"url": "a.jpg", "id": "x"}, {"url": "c.jpg", "id": "x"}], "spec.source.urls[2]"),
+        ([{"url": "a.jpg"}, {"url": "b.jpg", "id": "a.jpg"}], "spec.source.urls[1]"),
+    ],
+)
+def test_one_input_twice(tmp_path: Path, urls: list[Json], path: str) -> None:
+    found = problem(written(tmp_path, image_job(source={"urls": urls})))
+    first = 1 if "x" in str(urls) else 0
+    assert (found.path, found.value) == (path, None)
+    assert found.message == f"has the same id as urls[{first}] (the URL, unless id is set); give one another id, or remove it"
+    assert found.line is not None
+
+
 def test_names_of_objects(tmp_path: Path) -> None:
     found = problem(written(tmp_path, image_job("x" * 53)))
     assert (found.path, found.message) == ("metadata.name", "must have at most 52 characters")
