@@ -16,7 +16,6 @@ from tests.tools.chart import NAMESPACE
 pytestmark = pytest.mark.integration
 
 OWN, OTHER = NODES
-HOLDERS = '[{"slot":0,"id":"a","pod":"team-a/on-node-1","fence":1,"beat":0}]'
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 PODS = f"/api/v1/namespaces/{JOBS}/pods"
 
@@ -28,8 +27,25 @@ def runner(installed: Installed) -> Requester:
 
 
 def grant(lease: Json) -> None:
-    lease["metadata"]["annotations"]["imagejob.dev/holders"] = HOLDERS
-    lease["spec"].update(holderIdentity="team-a/on-node-1", leaseTransitions=1, renewTime="2026-05-04T10:00:00.000000Z")
+    """The next grant, of the first slot."""
+    grants(1, 1)(lease)
+
+
+def grants(holders: int, transitions: int, first: int = 1) -> Callable[[Json], object]:
+    """So many new holders of a slot each, and the number of grants raised by so many; the first fence is so many after the newest."""
+
+    def change(lease: Json) -> None:
+        before = lease["spec"].get("leaseTransitions", 0)
+        fence = int(lease["metadata"]["annotations"].get("imagejob.dev/epoch", "0")) + before + first
+        new = [{"slot": n, "id": f"a{n}", "pod": "team-a/on-node-1", "fence": fence + n, "beat": 0} for n in range(holders)]
+        lease["metadata"]["annotations"]["imagejob.dev/holders"] = json.dumps(new, separators=(",", ":"))
+        lease["spec"].update(
+            holderIdentity=",".join(["team-a/on-node-1"] * holders),
+            leaseTransitions=before + transitions,
+            renewTime="2026-05-04T10:00:00.000000Z",
+        )
+
+    return change
 
 
 def write(installed: Installed, who: Requester, node: str, change: Callable[[Json], object], limit: str = "gpu") -> Answer:
@@ -49,9 +65,11 @@ def annotate(name: str, value: str) -> Callable[[Json], object]:
 
 @pytest.mark.parametrize("limit", ["gpu", "disk"])
 def test_the_lease_of_its_own_node(installed: Installed, runner: Requester, limit: str) -> None:
+    _, before = installed.lease(OWN, limit)
     answer = write(installed, runner, OWN, grant, limit)
     assert answer.status == HTTPStatus.OK, answer.message
-    assert answer.content["metadata"]["annotations"]["imagejob.dev/holders"] == HOLDERS
+    assert answer.content["spec"]["leaseTransitions"] == before["spec"].get("leaseTransitions", 0) + 1
+    assert '"id":"a0"' in answer.content["metadata"]["annotations"]["imagejob.dev/holders"]
     assert runner.ask("GET", f"{LEASES}/{OWN}").status == HTTPStatus.OK
 
 
@@ -69,6 +87,7 @@ ANNOTATION = (
     "only the imagejob operator may change a Lease's annotations other than imagejob.dev/holders and imagejob.dev/queue; the number of "
     "slots, and whether the limit is active, follow from the NodeLimit"
 )
+GRANTS = "spec.leaseTransitions counts grants: a write may raise it by the slots that it newly gives, and by no more than there are"
 METADATA = "only the imagejob operator may change a Lease's labels, owner references and finalizers"
 
 
@@ -103,41 +122,30 @@ class Forbidden:
             lambda lease: lease["spec"].update(leaseTransitions=1),
             "spec.leaseTransitions is the fence of the newest grant and never goes back",
         ),
-        Forbidden(
-            "fences",
-            lambda lease: lease["spec"].update(leaseTransitions=2**31 - 1),
-            "spec.leaseTransitions counts grants; a single write grants no more than 4096 times",
-        ),
+        Forbidden("all fences", lambda lease: lease["spec"].update(leaseTransitions=2**31 - 1), GRANTS),
+        Forbidden("a fence for nobody", lambda lease: lease["spec"].update(leaseTransitions=lease["spec"]["leaseTransitions"] + 1), GRANTS),
+        Forbidden("a fence too many", grants(holders=1, transitions=2), GRANTS),
+        Forbidden("more holders than slots", grants(holders=3, transitions=3), GRANTS),
         Forbidden("size", annotate("imagejob.dev/queue", "x" * 65_537), "holders and queue of a Lease may have 65536 characters together"),
     ],
     ids=lambda forbidden: forbidden.name,
 )
 def test_what_only_the_operator_may_change(installed: Installed, runner: Requester, forbidden: Forbidden) -> None:
-    raised = write(installed, installed.operator, OWN, lambda lease: lease["spec"].update(leaseTransitions=2))
+    raised = write(installed, installed.operator, OWN, lambda lease: lease["spec"].update(leaseTransitions=1000))
     assert raised.status == HTTPStatus.OK, raised.message
     answer = write(installed, runner, OWN, forbidden.change)
     assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
     assert answer.message.endswith(f"denied request: {forbidden.message}")
 
 
-def test_a_token_of_no_pod(installed: Installed) -> None:
-    token = installed.plane.kubectl("create", "token", RUNNER, f"--namespace={JOBS}").strip()
-    answer = write(installed, Requester(installed.plane, token), OWN, grant)
-    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
-    assert answer.message.endswith("and the request comes from no pod")
-
-
-def test_a_lease_that_is_of_no_limit(installed: Installed, runner: Requester) -> None:
-    """Such as one by which a controller in the same namespace elects a leader."""
-    leader = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "leader", "namespace": NAMESPACE}}
-    installed.plane.kubectl("create", "-f", "-", stdin=json.dumps(leader))
-    lease = runner.get(f"{LEASES}/leader")
-    lease["spec"]["holderIdentity"] = "thief"
-    answer = runner.ask("PUT", f"{LEASES}/leader", lease)
-    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
-    assert answer.message.endswith(
-        "of the Leases in this namespace pods may change those of node limits only, which carry the label imagejob.dev/limit"
-    )
+@pytest.mark.parametrize("epoch", [0, 1_764_321_352_000_000])
+def test_as_many_grants_as_there_are_slots(installed: Installed, runner: Requester, epoch: int) -> None:
+    begun = write(installed, installed.operator, OWN, annotate("imagejob.dev/epoch", str(epoch)))
+    assert begun.status == HTTPStatus.OK, begun.message
+    old = write(installed, runner, OWN, grants(holders=1, transitions=1, first=0))
+    assert old.message.endswith(GRANTS), "a fence that is none of the new ones"
+    answer = write(installed, runner, OWN, grants(holders=2, transitions=2))
+    assert answer.status == HTTPStatus.OK, answer.message
 
 
 # --- pods ---

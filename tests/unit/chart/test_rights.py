@@ -63,14 +63,16 @@ def test_the_operator_makes_no_default_limit_that_it_was_not_asked_for() -> None
     ]
 
 
-def role(kind: str, name: str) -> list[Json]:
-    (found,) = [each for each in objects() if each["kind"] == kind and each["metadata"]["name"] == name]
+def role(kind: str, name: str, values: Json | None = None) -> list[Json]:
+    (found,) = [each for each in objects(values) if each["kind"] == kind and each["metadata"]["name"] == name]
     given: list[Json] = found["rules"]
     return given
 
 
 def test_what_runners_are_bound_to() -> None:
     assert role("ClusterRole", "imagejob-runner") == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}]
+    unprotected = role("ClusterRole", "imagejob-runner", {"policies": {"enabled": False}})
+    assert unprotected == [], "no policy would narrow it to the runner's own pod"
     leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "watch", "update"]}
     assert role("Role", "imagejob-lease-user") == [leases]
 

@@ -357,7 +357,10 @@ def test_notes() -> None:
     assert "in every namespace" in said
     assert "kubectl --namespace imagejob-system rollout status deployment/imagejob-operator" in said
     assert "WARNING" not in said
-    assert "WARNING: policies.enabled is false" in notes({"policies": {"enabled": False}})
+    for limits in ({}, {"nodeLimit": {"enabled": False}}):
+        unprotected = notes({"policies": {"enabled": False}, **limits})
+        assert "WARNING: policies.enabled is false" in unprotected
+        assert "Runners are not allowed to report their progress" in unprotected
     assert "in team-a, team-b" in notes({"watchNamespaces": ["team-a", "team-b"]})
     assert "there is a NodeLimit `gpu`" in notes({"nodeLimit": {"enabled": False}})
 
