@@ -25,6 +25,7 @@ from imagejob_operator.manifest import Json
 from imagejob_operator.metrics import Metrics
 from imagejob_operator.nodes import LostNodes
 from imagejob_operator.settings import Settings
+from imagejob_operator.stale_access import STALE_ACCESS, remove_stale_access
 from imagejob_operator.work_queue import Key, Outcome, WorkQueue
 from nodelease.kubernetes.names import LABEL_MANAGED_BY, MANAGED_BY
 
@@ -97,6 +98,8 @@ class Operator:
         if key == DEFAULT_LIMIT and self._settings.default_limit is not None:
             await ensure_default_limit(self._connection.api, self._settings.default_limit)
             return None
+        if key == STALE_ACCESS:
+            return await remove_stale_access(self._connection.api, self._settings, self._namespaces_in_use)
         if key[0] == KIND:
             return await self._image_jobs.reconcile(key)
         return await self._limits.reconcile(key) if self._limits is not None else None
@@ -104,6 +107,8 @@ class Operator:
     def _background(self) -> list[asyncio.Task[None]]:
         self._queue.add(HEARTBEAT)
         self._queue.add(REFILL)
+        if not self._settings.watch_namespaces:  # else there is no right to ask for namespaces, and an administrator has named them
+            self._queue.add(STALE_ACCESS)
         tasks = [asyncio.create_task(self._queue.run()), asyncio.create_task(self._made.follow())]
         if self._limits is not None:
             if self._settings.default_limit is not None:
@@ -163,6 +168,9 @@ class Operator:
             self._lost_nodes.report(event_type, thing)
 
         return {**reports, POD: pod, NODE: node, NODE_LIMIT: limits.on_nodelimit}
+
+    def _namespaces_in_use(self) -> set[str]:
+        return {namespace for namespace, _ in self._caches.image_jobs.names()}
 
     def _look_at(self, namespace: str, name: str, within: float) -> None:
         """Queues an ImageJob, and counts its phase."""

@@ -23,15 +23,17 @@ def access_objects(namespace: str, settings: Settings) -> list[tuple[Kind, Json]
                 "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
             },
         ),
-        (
-            ROLE_BINDING,
-            {
-                **_object(ROLE_BINDING, f"{account}.{namespace}", settings.namespace),
-                "roleRef": _role("Role", settings.lease_role),
-                "subjects": [{"kind": "Group", "name": f"system:serviceaccounts:{namespace}", "apiGroup": "rbac.authorization.k8s.io"}],
-            },
-        ),
+        (ROLE_BINDING, lease_binding(namespace, settings)),
     ]
+
+
+def lease_binding(namespace: str, settings: Settings) -> Json:
+    """What lets all pods of a namespace use Leases. It is where the Leases are, so it does not go with the namespace."""
+    return {
+        **_object(ROLE_BINDING, f"{settings.runner_service_account}.{namespace}", settings.namespace),
+        "roleRef": _role("Role", settings.lease_role),
+        "subjects": [{"kind": "Group", "name": f"system:serviceaccounts:{namespace}", "apiGroup": "rbac.authorization.k8s.io"}],
+    }
 
 
 def _object(kind: Kind, name: str, namespace: str) -> Json:

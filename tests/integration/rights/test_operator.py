@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster.exceptions import CommandError
 from tests.e2e.waiting import eventually
-from tests.integration.rights.conftest import JOBS, NODES, OPERATOR, RUNNER, Installed, make_node, refusal, role_binding
+from tests.integration.rights.conftest import JOBS, NODES, OPERATOR, RUNNER, Installed, make_node, prepare_namespace, refusal, role_binding
 from tests.integration.rights.requester import Json
 from tests.tools.chart import NAMESPACE
 
@@ -76,6 +76,17 @@ def test_it_binds_no_role_with_rights_that_it_has_not(installed: Installed, bind
     assert "is attempting to grant RBAC permissions not currently held" in answer.message
 
 
+def test_it_takes_back_what_it_gave_to_a_namespace_that_is_gone(installed: Installed) -> None:
+    """`imagejob_operator.stale_access` says when."""
+    operator, bindings = installed.operator, f"{RBAC}/namespaces/{NAMESPACE}/rolebindings"
+    installed.plane.kubectl("create", "namespace", "gone")
+    prepare_namespace(operator, "gone")
+    assert operator.ask("GET", "/api/v1/namespaces/gone").status == HTTPStatus.OK
+    found = operator.get(f"{bindings}?labelSelector=app.kubernetes.io%2Fmanaged-by%3Dimagejob")["items"]
+    assert found == [], "role_binding of these tests has no label"
+    assert operator.ask("DELETE", f"{bindings}/{RUNNER}.gone").status == HTTPStatus.OK
+
+
 # --- what it has no right to ---
 
 
@@ -92,6 +103,7 @@ def test_it_binds_no_role_with_rights_that_it_has_not(installed: Installed, bind
         ("POST", f"/api/v1/namespaces/{JOBS}/serviceaccounts/{RUNNER}/token"),
         ("DELETE", f"/api/v1/namespaces/{JOBS}/configmaps/any"),
         ("GET", "/api/v1/configmaps"),
+        ("GET", "/api/v1/namespaces"),
         ("PATCH", f"/api/v1/nodes/{NODES[0]}"),
         ("POST", f"{RBAC}/clusterroles"),
         ("POST", f"{RBAC}/clusterrolebindings"),

@@ -41,7 +41,8 @@ def test_in_namespaces_the_same_rights_in_these_only() -> None:
     everywhere, namespaced = operator_rules(), operator_rules(NAMESPACED)
     jobs = namespaced["Role team-a imagejob-operator"]
     limits = namespaced["ClusterRole imagejob-operator"]
-    assert everywhere["ClusterRole imagejob-operator"] == jobs + limits
+    namespaces = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}
+    assert everywhere["ClusterRole imagejob-operator"] == [*jobs, namespaces, *limits]
     assert namespaced["Role team-b imagejob-operator"] == jobs
     assert {resource for rule in limits for resource in rule["resources"]} == {"nodes", "nodelimits", "nodelimits/status"}
     assert set(namespaced) == {

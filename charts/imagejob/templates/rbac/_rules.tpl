@@ -49,7 +49,7 @@
   verbs: {{ .Values.limits.manage | ternary "[get, list, watch, create, update, delete]" "[get, watch, update]" }}
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings]
-  verbs: [get, watch, create]
+  verbs: [get, list, watch, create, delete] # list, delete: of namespaces that are gone
 {{- end }}
 
 {{/* Of the cluster: Nodes and NodeLimits are in no namespace. Not needed where another operator manages the limits. */}}
