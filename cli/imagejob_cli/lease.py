@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import time
 from typing import TYPE_CHECKING, NoReturn
@@ -101,15 +102,20 @@ Examples:
     show_default=True,
     help="A holder that stands still for so long loses its slot.",
 )
+@click.option("--max-hold", type=duration_type, metavar="DURATION", help="Longest hold of a step, as a NodeLimit has it.  [default: any]")
+@click.option("--max-priority", type=int, metavar="N", help="Highest priority, as a NodeLimit has it.  [default: any]")
 @click.option("--active/--inactive", default=True, help="Inactive: no slot is granted to anybody.  [default: active]")
-def define(limit: str, *, slots: int, duration: int, active: bool) -> None:
+def define(limit: str, *, slots: int, duration: int, max_hold: float | None, max_priority: int | None, active: bool) -> None:
     """Make LIMIT, or change it.
 
     More slots are granted at once. Fewer take nothing from those who hold. (`imagejob run` does the same with the NodeLimits of its files;
     on a cluster the operator does.)
     """
+    from nodelease import Bounds
+
     with _client() as client:
-        client.define(limit, slots=slots, lease_duration_seconds=duration, active=active)
+        bounds = Bounds(math.inf if max_hold is None else max_hold, max_priority)
+        client.define(limit, slots=slots, lease_duration_seconds=duration, active=active, bounds=bounds)
         _print_states(client, [limit])
 
 

@@ -80,12 +80,17 @@ def _requests(documents: Documents, jobs: list[ImageJob], output: str | None, pa
 
 
 def _run_all(requests: list[RunRequest], messages: Console, results: Console, *, as_json: bool) -> int:
+    from imagejob_api.clipping import clipped
     from imagejob_cli.codes import worst
     from imagejob_cli.running import run_one
+    from imagejob_cli.wording import printable
     from imagejob_runner.constants import ExitCode
 
     codes = []
     for request in requests:
+        allowed = {name: limit.spec for name, limit in request.limits.items()}
+        for cut in clipped(request.pipeline.steps, request.job.spec.priority, allowed.get):
+            messages.print(f"note: {printable(cut)}", soft_wrap=True)
         code, result = run_one(request, messages, results)
         codes.append(code)
         if as_json and result is not None:

@@ -48,7 +48,7 @@ def _objects(documents: Documents) -> Iterator[str]:
             job = next(job for job in documents.jobs if (job.metadata.namespace, job.metadata.name) == (namespace, name))
             pipeline = documents.pipeline_of(job)
             yield f"{title}: {_job(job, pipeline)}"
-            yield from (f"{origin}: note: {missing}" for missing in _missing(documents, pipeline))
+            yield from (f"{origin}: note: {note}" for note in (*_missing(documents, pipeline), *_clipped(documents, job, pipeline)))
             yield from (f"{origin}: note: {lost}" for lost in _in_pods(job))
         elif kind == "ImagePipeline":
             yield f"{title}: {_steps(documents.pipelines[namespace, name].spec)}"
@@ -72,6 +72,16 @@ def _in_pods(job: ImageJob) -> Iterator[str]:
 
     if (why := output_in_pods.why_not(job.spec)) is not None:
         yield f"a cluster refuses the job: {why}; {output_in_pods.FIX}"
+
+
+def _clipped(documents: Documents, job: ImageJob, pipeline: ImagePipelineSpec | MissingPipeline) -> Iterator[str]:
+    """What the limits of the files allow less of than the job asks."""
+    from imagejob_api.clipping import clipped
+    from imagejob_api.documents import MissingPipeline
+
+    if not isinstance(pipeline, MissingPipeline):
+        allowed = {name: limit.spec for name, limit in documents.limits.items()}
+        yield from clipped(pipeline.steps, job.spec.priority, allowed.get)
 
 
 def _job(job: ImageJob, pipeline: ImagePipelineSpec | MissingPipeline) -> str:

@@ -16,6 +16,8 @@ MAX_INLINE_CHARACTERS: Final = 160 * 1024
 MAX_OBJECT_CHARACTERS: Final = 200 * 1024
 """Of an ImageJob or an ImagePipeline with its labels and annotations."""
 MAX_JOB_NAME: Final = 52
+MAX_PRIORITY: Final = 1_000_000
+"""In either direction."""
 DEFAULT_GPU_RESOURCE: Final = "nvidia.com/gpu"
 
 SOURCE_SCHEMES: Final = ("file", "http", "https", "s3", "gs", "az", "pkg")

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import AfterValidator, Field
 
 from imagejob_api.base import NAME_PATTERN, ApiModel, OutputUrl, SourceUrl, SubdomainName
-from imagejob_api.constants import DEFAULT_CHUNK_SIZE, MAX_INLINE_CHARACTERS, MAX_INLINE_URLS, MAX_JOB_NAME
+from imagejob_api.constants import DEFAULT_CHUNK_SIZE, MAX_INLINE_CHARACTERS, MAX_INLINE_URLS, MAX_JOB_NAME, MAX_PRIORITY
 from imagejob_api.exceptions import RuleBrokenError
 from imagejob_api.meta import Condition, Metadata, Resource, Timestamp
 from imagejob_api.pipeline import ImagePipelineSpec
@@ -143,8 +143,9 @@ class ImageJobSpec(ApiModel):
     shards: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Parts that the job is split into, each for one pod at a time, so that no more pods work at once. Unless set 64, or four for each pod
     if that is more; never more than there are chunks."""
-    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
-    """Place in the queues of limits: higher goes first, and equals in the order in which they came."""
+    priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
+    """Place in the queues of limits: higher goes first, and equals in the order in which they came. The NodeLimit's `maxPriority` bounds
+    it."""
     failure_policy: FailurePolicy = FailurePolicy()
     """How much may fail before the job does."""
     suspend: bool = False
@@ -217,7 +218,7 @@ class ImageJobStatus(ApiModel):
     phase: Phase | None = None
     """For people; programs read conditions."""
     conditions: Annotated[list[Condition], Field(max_length=16), ListMap("type")] = Field(default_factory=list)
-    """Finished, Complete, Failed, Suspended, Reconciling, Stalled and Retrying."""
+    """Finished, Complete, Failed, Suspended, Reconciling, Stalled, Retrying and Clipped."""
     reason: str = ""
     """The reason that matters now, for printing: how the job has ended, or why it does not run."""
     images: ImageCounts = ImageCounts()

@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from imagejob_api.base import NAME_PATTERN, ApiModel, Name
+from imagejob_api.base import NAME_PATTERN, ApiModel, Duration, Name, duration_seconds
+from imagejob_api.constants import MAX_PRIORITY
 from imagejob_api.meta import ClusterMetadata, Resource
 from imagejob_api.rules import ListMap, Rule, exactly_one
 
@@ -40,8 +41,17 @@ class NodeLimitSpec(ApiModel):
     """Nodes with another number of slots, by name."""
     lease_duration_seconds: Annotated[int, Field(ge=2, le=3600)] = 30
     """Seconds without a renewal after which a holder is taken for dead."""
+    max_hold: Duration = "1m"
+    """Longest `hold` of a step: one that asks for more gets this much, and its ImageJob says so in a condition."""
+    max_priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = MAX_PRIORITY
+    """Highest priority in the queues of this limit: a job that asks for more gets this one, and says so in a condition."""
     active: bool = True
     """False lets nobody start to use the resource; those who use it finish."""
+
+    @property
+    def max_hold_seconds(self) -> float:
+        """`maxHold` in seconds."""
+        return duration_seconds(self.max_hold)
 
 
 class NodeLimitStatus(ApiModel):

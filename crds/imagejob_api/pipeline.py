@@ -41,7 +41,7 @@ class StepLimit(ApiModel):
     """Slots that one worker of this step takes."""
     hold: Duration = "5s"
     """How long a worker may go on through ready work while others wait. With nobody waiting it keeps the slot, and lets it
-    go after this long without work. 0s passes the slot on after each unit of work."""
+    go after this long without work. 0s passes the slot on after each unit of work. The NodeLimit's `maxHold` bounds it."""
 
     @property
     def hold_seconds(self) -> float:

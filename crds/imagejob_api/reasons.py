@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     RETRYING = "Retrying"
+    CLIPPED = "Clipped"
 
 
 class Fault(Enum):
@@ -105,6 +106,9 @@ class Reason(StrEnum):
 
     # Retrying; when it holds it has one of the reasons of Failed
     NOT_RETRYING = "NotRetrying", "No pod has failed, or its work has gone on since."
+
+    # Clipped, which is there only while it holds
+    ABOVE_LIMIT = "AboveLimit", "The job asks for a longer hold or a higher priority than a NodeLimit allows, and gets what that allows."
 
 
 FAULTS: Final = {

@@ -3,6 +3,7 @@
 `LeaseClient` is the whole of it; `NodeLimit` is the same in one line. docs/lease.md explains both.
 """
 
+from nodelease.bounds import Bounds
 from nodelease.client import LeaseClient
 from nodelease.exceptions import (
     AcquireTimeoutError,
@@ -24,6 +25,7 @@ from nodelease.writer import Counters
 
 __all__ = [
     "AcquireTimeoutError",
+    "Bounds",
     "ClientClosedError",
     "ConflictError",
     "Counters",

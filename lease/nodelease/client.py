@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from nodelease import transitions
+from nodelease.bounds import UNBOUNDED, Bounds
 from nodelease.claim import Claim
 from nodelease.clock import now
 from nodelease.constants import CLOSE_TIMEOUT_SECONDS, DEFAULT_DURATION_SECONDS, LIMIT_NAME
@@ -150,7 +151,15 @@ class LeaseClient:
 
     # Looking at limits, and making them.
 
-    def define(self, limit: str, *, slots: int, lease_duration_seconds: int = DEFAULT_DURATION_SECONDS, active: bool = True) -> None:
+    def define(
+        self,
+        limit: str,
+        *,
+        slots: int,
+        lease_duration_seconds: int = DEFAULT_DURATION_SECONDS,
+        active: bool = True,
+        bounds: Bounds = UNBOUNDED,
+    ) -> None:
         """Create a limit, or change it. With the local store only: in a cluster NodeLimit objects do it.
 
         More slots are granted at once. Fewer take nothing from those who hold: they drain.
@@ -160,6 +169,7 @@ class LeaseClient:
             slots: How many.
             lease_duration_seconds: A holder that does not renew for so long is taken for dead.
             active: False grants nothing; those who hold keep their slots until they pass them on.
+            bounds: How much of it anybody may ask for.
 
         Raises:
             InvalidRequestError: An argument cannot be meant, or this is a client of a cluster.
@@ -167,7 +177,7 @@ class LeaseClient:
         if slots < 0 or lease_duration_seconds < 1:
             raise InvalidRequestError(f"slots must be at least 0 and the duration at least 1 s, not {slots} and {lease_duration_seconds}")
         self._check_limit(limit)
-        self._run(self._define(limit, slots, lease_duration_seconds, active=active)).result()
+        self._run(self._define(limit, LeaseState(slots, lease_duration_seconds, active, bounds=bounds))).result()
 
     def status(self, limit: str) -> LeaseState:
         """What the store says of a limit now.
@@ -303,8 +313,7 @@ class LeaseClient:
     async def _limits(self) -> list[str]:
         return await self._opened().limits()
 
-    async def _define(self, limit: str, slots: int, duration: int, *, active: bool) -> None:
-        state = LeaseState(slots=slots, duration_seconds=duration, active=active)
+    async def _define(self, limit: str, state: LeaseState) -> None:
         try:
             await self._opened().create(limit, state)
         except ConflictError:
@@ -312,7 +321,13 @@ class LeaseClient:
         else:
             return
         done: Future[None] = Future()
-        self._session(limit).change(lambda before: transitions.resize(before, slots=slots, active=active, duration_seconds=duration), done)
+
+        def resized(before: LeaseState) -> LeaseState:
+            return transitions.resize(
+                before, slots=state.slots, active=state.active, duration_seconds=state.duration_seconds, bounds=state.bounds
+            )
+
+        self._session(limit).change(resized, done)
         await asyncio.wrap_future(done)
 
     async def _shut_down(self) -> None:

@@ -6,6 +6,8 @@ to the contract is read and written; a store merges it into the rest of the obje
     metadata.annotations   imagejob.dev/slots      "2"
                            imagejob.dev/active     "false"      only while the limit is inactive
                            imagejob.dev/epoch       "1764321352000000"   the fence that the Lease began with
+                           imagejob.dev/max-hold       "60"     }  how much anybody may ask for, see `bounds`; none: as much as they like
+                           imagejob.dev/max-priority   "100"    }
                            imagejob.dev/holders    [{"slot", "id", "pod", "fence", "beat", "granted"}]    one entry for each slot held
                            imagejob.dev/queue      [{"id", "pod", "priority", "slots", "count"}]    slots and count only if more than one
 
@@ -20,10 +22,12 @@ A fence is the epoch and the number of the grant (`leaseTransitions`, which has 
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
+from nodelease.bounds import ANNOTATION_MAX_HOLD, ANNOTATION_MAX_PRIORITY, Bounds
 from nodelease.clock import Moment, clock_id, wall_time
 from nodelease.constants import (
     ANNOTATION_ACTIVE,
@@ -43,6 +47,8 @@ MOST_REQUESTS: Final = 8192
 """In the queue. A few characters can stand for many, and everyone reads them all."""
 _DIGITS: Final = 18
 """Of the largest number: more than any, and few enough for 64 bits."""
+_SECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
+_SIGNED: Final = re.compile(r"-?[0-9]{1,12}", re.ASCII)
 _TYPE_NAMES: Final = {int: "a whole number", str: "a string", list: "a list", dict: "an object", bool: "true or false"}
 
 
@@ -58,6 +64,7 @@ def encode(state: LeaseState) -> dict[str, Any]:
         annotations[ANNOTATION_ACTIVE] = "false"
     if state.epoch:
         annotations[ANNOTATION_EPOCH] = str(state.epoch)
+    annotations |= state.bounds.encode()
     spec: dict[str, Any] = {"leaseDurationSeconds": state.duration_seconds, "leaseTransitions": state.grants}
     if state.holders:
         spec["holderIdentity"] = ",".join(holder.pod for holder in state.holders)
@@ -88,6 +95,7 @@ def decode(lease: object) -> LeaseState:
         epoch=epoch,
         acquire_time=_optional_text(spec, "acquireTime"),
         renew_time=_optional_text(spec, "renewTime"),
+        bounds=_bounds(annotations),
     )
     _check(state)
     return state
@@ -192,6 +200,19 @@ def _active(annotations: Mapping[str, object]) -> bool:
     if text not in ("true", "false"):
         raise _fail(f"annotation {ANNOTATION_ACTIVE}", '"true" or "false"', text)
     return text == "true"
+
+
+def _bounds(annotations: Mapping[str, object]) -> Bounds:
+    hold = _optional_number(annotations, ANNOTATION_MAX_HOLD, _SECONDS, 'seconds in quotes, as in "60"')
+    priority = _optional_number(annotations, ANNOTATION_MAX_PRIORITY, _SIGNED, 'a whole number in quotes, as in "100"')
+    return Bounds(math.inf if hold is None else float(hold), None if priority is None else int(priority))
+
+
+def _optional_number(annotations: Mapping[str, object], name: str, pattern: re.Pattern[str], expected: str) -> str | None:
+    text = annotations.get(name)
+    if text is not None and not (isinstance(text, str) and pattern.fullmatch(text)):
+        raise _fail(f"annotation {name}", expected, text)
+    return text
 
 
 def _entries(annotations: Mapping[str, object], name: str) -> list[dict[str, object]]:

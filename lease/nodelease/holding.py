@@ -1,6 +1,7 @@
 """A slot in use, as its user sees it, from any thread or event loop."""
 
 import asyncio
+import math
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -78,6 +79,8 @@ class Holding:
         """When it was asked for: seconds of CLOCK_BOOTTIME."""
         self.granted_at = now()
         """When it became usable: seconds of CLOCK_BOOTTIME."""
+        self.max_hold_seconds = math.inf
+        """How long the limit lets anybody go on while others wait."""
         self._owner = owner
         self._renewed_at = since
         self._beat = holder.beat

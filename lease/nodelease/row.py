@@ -159,8 +159,11 @@ class Row:
             return False
         if lost:
             return first == lost[-1] + 1
-        last = next(waiter for waiter in reversed(state.queue) if waiter.priority >= self._priority)
-        return first == standing[-1] + 1 and last.id == self._id(standing[-1])
+        own = next(waiter for waiter in state.queue if waiter.id == self._id(standing[-1]))
+        if own.priority != state.bounds.priority(self._priority):  # the limit's bounds have changed: a new one would not stand behind it
+            return False
+        last = next(waiter for waiter in reversed(state.queue) if waiter.priority >= own.priority)
+        return first == standing[-1] + 1 and last.id == own.id
 
     def _room_for(self, state: LeaseState, numbers: list[int]) -> list[int]:
         """As many of them as a Lease has room for."""

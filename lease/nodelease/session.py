@@ -272,6 +272,7 @@ class LimitSession:
             since=since,
             duration=state.duration_seconds,
         )
+        holding.max_hold_seconds = state.bounds.max_hold_seconds
         self._claims.pop(claim, None)
         if not claim.resolve(holding):
             self._withdraw(holder.id)
@@ -300,6 +301,7 @@ class LimitSession:
         for holding in tuple(self._held.values()):
             holder = state.holder(holding.id)
             if holder is not None and holder.fence == holding.fence:
+                holding.max_hold_seconds = state.bounds.max_hold_seconds
                 holding.set_contended(contended=state.contended(holding.id))
             elif not holding.passing:
                 self._lose(holding, "others took it for dead")

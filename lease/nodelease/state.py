@@ -5,6 +5,7 @@ Nothing here changes anything; `transitions` does, and it and everyone who reads
 
 from dataclasses import dataclass
 
+from nodelease.bounds import UNBOUNDED, Bounds
 from nodelease.clock import Moment
 from nodelease.constants import DEFAULT_DURATION_SECONDS
 
@@ -63,6 +64,8 @@ class LeaseState:
     """Time of day of the newest grant, for people."""
     renew_time: str | None = None
     """Time of day of the newest renewal, for people."""
+    bounds: Bounds = UNBOUNDED
+    """How much of it anybody may ask for."""
 
     @property
     def grants(self) -> int:
@@ -114,7 +117,8 @@ class LeaseState:
 
     def gives_way(self, holder: Holder, priority: int) -> bool:
         """Whether a holder with this priority gives up its slots when it yields: to those who go first, or as the limit drains."""
-        return self.drains(holder) or any(self.grantable(other) and other.priority >= priority for other in self.queue)
+        bounded = self.bounds.priority(priority)
+        return self.drains(holder) or any(self.grantable(other) and other.priority >= bounded for other in self.queue)
 
     def contended(self, request: str) -> bool:
         """Whether the holder with this id is in somebody's way: others wait who could be granted, or the limit drains."""

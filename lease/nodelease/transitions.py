@@ -10,6 +10,7 @@ somebody could have.
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from nodelease.bounds import Bounds
 from nodelease.state import Holder, LeaseState, Waiter
 
 
@@ -77,14 +78,27 @@ def expire(state: LeaseState, request_id: str, fence: int, beat: int) -> LeaseSt
     return _grant(_without(state, {request_id}))
 
 
-def resize(state: LeaseState, *, slots: int | None = None, active: bool | None = None, duration_seconds: int | None = None) -> LeaseState:
-    """Change the limit itself. Growing grants at once; shrinking takes nothing away, and grants nothing until enough have left."""
+def resize(
+    state: LeaseState,
+    *,
+    slots: int | None = None,
+    active: bool | None = None,
+    duration_seconds: int | None = None,
+    bounds: Bounds | None = None,
+) -> LeaseState:
+    """Change the limit itself. Growing grants at once; shrinking takes nothing away, and grants nothing until enough have left.
+
+    Narrower bounds hold at once, also for those who wait already; wider ones for requests that come from now on.
+    """
     changed = replace(
         state,
         slots=state.slots if slots is None else slots,
         active=state.active if active is None else active,
         duration_seconds=state.duration_seconds if duration_seconds is None else duration_seconds,
+        bounds=state.bounds if bounds is None else bounds,
     )
+    # Cut from above, whoever stood further ahead still does.
+    changed = replace(changed, queue=tuple(_bounded(changed, waiter) for waiter in changed.queue))
     return _grant(state if changed == state else changed)
 
 
@@ -114,9 +128,15 @@ def counted(before: LeaseState, after: LeaseState) -> LeaseState:
     return before if fewer == before else fewer
 
 
+def _bounded(state: LeaseState, waiter: Waiter) -> Waiter:
+    priority = state.bounds.priority(waiter.priority)
+    return waiter if priority == waiter.priority else replace(waiter, priority=priority)
+
+
 def _enqueue(state: LeaseState, waiters: Sequence[Waiter]) -> LeaseState:
     if not waiters:
         return state
+    waiters = [_bounded(state, waiter) for waiter in waiters]
     before = [other for other in state.queue if other.priority >= waiters[0].priority]
     after = [other for other in state.queue if other.priority < waiters[0].priority]
     return replace(state, queue=(*before, *waiters, *after))

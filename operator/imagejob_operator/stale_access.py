@@ -1,8 +1,10 @@
 """Takes the right to Leases from namespaces that are gone.
 
-The RoleBinding that lets the pods of a namespace use Leases is in the operator's own namespace, since the Leases are. So it does not
-go with theirs, and in a namespace that is made anew under the same name pods would have the right before any ImageJob ran there. Nobody waits for
-it to go: one look every few minutes is enough, which asks only for namespaces that have no ImageJobs.
+The RoleBinding that lets the pods of a namespace use Leases is in the operator's own namespace, since the Leases are. So it does not go
+with theirs, and in a namespace that is made anew under the same name pods would have the right before any ImageJob ran there.
+
+Nobody waits for it to go: one look every few minutes is enough, which asks only for namespaces that have no ImageJobs.
+Where a first job comes at this very moment, `made` sees that its RoleBinding is gone, and it is made again.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from imagejob_api.pod import LABEL_MANAGED_BY, MANAGED_BY
-from imagejob_operator.kubernetes import ExistsError, KubernetesApi, NotFoundError
+from imagejob_operator.kubernetes import KubernetesApi, NotFoundError
 from imagejob_operator.kubernetes.kinds import NAMESPACE, ROLE_BINDING
 from imagejob_operator.manifest import Json
 from imagejob_operator.objects.access import lease_binding
@@ -71,8 +73,6 @@ async def remove_stale_access(api: KubernetesApi, settings: Settings, in_use: Ca
         if access.namespace in in_use() or not is_stale(access, await _created(api, access.namespace)):
             continue
         await api.delete(ROLE_BINDING, access.name, settings.namespace, uid=access.uid)
-        if access.namespace in in_use():  # a first job has come meanwhile, and may have found it there
-            await _give_back(api, access.namespace, settings)
     return LOOK_SECONDS
 
 
@@ -81,10 +81,3 @@ async def _created(api: KubernetesApi, namespace: str) -> str | None:
         return str((await api.get(NAMESPACE, namespace))["metadata"]["creationTimestamp"])
     except NotFoundError:
         return None
-
-
-async def _give_back(api: KubernetesApi, namespace: str, settings: Settings) -> None:
-    try:
-        await api.create(ROLE_BINDING, lease_binding(namespace, settings))
-    except ExistsError:
-        return

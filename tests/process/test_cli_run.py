@@ -38,7 +38,7 @@ def test_text_for_people(lab: Lab) -> None:
 
 
 def test_json_is_the_last_and_only_line(lab: Lab) -> None:
-    file = lab.job([call("count", "note", limit="gpu", arguments={"log": str(lab.folder / "log")})], inputs(5))
+    file = lab.job([call("count", "note", limit="gpu", hold="99999h", arguments={"log": str(lab.folder / "log")})], inputs(5))
     done = lab.run(file).expect(0)
     assert len(done.out.splitlines()) == 1
     answer = done.answer
@@ -52,6 +52,7 @@ def test_json_is_the_last_and_only_line(lab: Lab) -> None:
     assert gpu["maxHolders"] == 1
     assert gpu["handOverMs"].keys() == {"p50", "p99"}
     assert "job: succeeded\n" in done.err
+    assert "note: Step count asks to hold gpu for 99999h, and gets 1m: maxHold of the NodeLimit.\n" in done.err
 
 
 def test_several_jobs_run_in_the_order_of_the_files(lab: Lab) -> None:

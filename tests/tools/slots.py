@@ -9,6 +9,7 @@ class WantedSlot:
     """A slot that somebody else always wants."""
 
     fences = count(1)
+    max_hold_seconds = 60.0
 
     def __init__(self, limit: str) -> None:
         self.limit, self.asked_at, self.fence = limit, now(), next(self.fences)

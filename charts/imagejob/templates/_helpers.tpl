@@ -82,5 +82,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else }}
 {{- $_ := set $spec "slotsPerDevice" $limit.slotsPerDevice }}
 {{- end }}
+{{- range list "maxHold" "maxPriority" }}
+{{- if not (kindIs "invalid" (index $limit .)) }}
+{{- $_ := set $spec . (index $limit .) }}
+{{- end }}
+{{- end }}
 {{- dict "name" $limit.name "spec" $spec | toJson }}
 {{- end }}

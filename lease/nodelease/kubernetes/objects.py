@@ -6,6 +6,7 @@ The operator makes Leases with `new_lease` and changes them with `read_lease`, a
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from nodelease.bounds import ANNOTATIONS as BOUNDS
 from nodelease.codec import decode, encode
 from nodelease.constants import ANNOTATION_ACTIVE, ANNOTATION_EPOCH, ANNOTATION_HOLDERS, ANNOTATION_QUEUE, ANNOTATION_SLOTS
 from nodelease.exceptions import MalformedLeaseError
@@ -16,7 +17,7 @@ from nodelease.store import Snapshot
 API_VERSION: Final = "coordination.k8s.io/v1"
 KIND: Final = "Lease"
 
-_ANNOTATIONS: Final = frozenset({ANNOTATION_SLOTS, ANNOTATION_ACTIVE, ANNOTATION_EPOCH, ANNOTATION_HOLDERS, ANNOTATION_QUEUE})
+_ANNOTATIONS: Final = frozenset({ANNOTATION_SLOTS, ANNOTATION_ACTIVE, ANNOTATION_EPOCH, ANNOTATION_HOLDERS, ANNOTATION_QUEUE, *BOUNDS})
 _FIELDS: Final = frozenset({"holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime", "leaseTransitions"})
 
 

@@ -17,7 +17,7 @@ def of_change(before: ImageJobStatus, after: ImageJobStatus) -> tuple[Notice, ..
     found = []
     if after.start_time is not None and before.start_time is None:
         found.append(Notice("Normal", "Started", "The job's pods are being created."))
-    for kind in (ConditionType.RETRYING, ConditionType.STALLED, ConditionType.SUSPENDED):
+    for kind in (ConditionType.RETRYING, ConditionType.STALLED, ConditionType.CLIPPED, ConditionType.SUSPENDED):
         known, new = condition(before, kind), condition(after, kind)
         if new is not None and new.status == "True" and (known is None or known.reason != new.reason):
             notice = Notice("Normal" if kind is ConditionType.SUSPENDED else "Warning", new.reason, new.message)

@@ -1,5 +1,6 @@
 """An ImageJob as a whole: the views of its parts, and what follows from them together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 
 from imagejob_api.imagejob import ImageCounts, ImageJobSpec, ImageJobStatus, Phase
 from imagejob_api.meta import Condition
+from imagejob_api.pipeline import ImagePipelineSpec, Step
 from imagejob_api.pod import FailedImages, Part, PlanReport, SummaryReport, shard_count
 from imagejob_api.reasons import ConditionType, Reason
 from imagejob_operator.imagejobs.counting import count_images, newest_reports
@@ -45,6 +47,18 @@ class Situation:
     spec: ImageJobSpec
     before: ImageJobStatus
     """Its status as it is."""
+
+    @cached_property
+    def steps(self) -> Sequence[Step]:
+        """The steps of its pods, or those that they are about to have; none where that cannot be told."""
+        if self.seen.stored is not None:
+            return self.seen.stored.pipeline.steps
+        if self.spec.pipeline is not None:
+            return self.spec.pipeline.steps
+        try:
+            return ImagePipelineSpec.model_validate((self.seen.pipeline or {}).get("spec")).steps
+        except ValidationError:
+            return ()
 
     @cached_property
     def jobs(self) -> dict[Part, JobView]:

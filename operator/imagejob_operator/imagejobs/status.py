@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from imagejob_api.clipping import clipped
 from imagejob_api.imagejob import ImageCounts, ImageJobStatus, Phase, PodCounts, ShardCounts
 from imagejob_api.meta import Condition
 from imagejob_api.pod import Part
@@ -82,7 +83,7 @@ def unfinished(
         ConditionType.STALLED: _because(stalled, Reason.NOT_STALLED),
         ConditionType.RETRYING: _because(retrying, Reason.NOT_RETRYING),
     }
-    told = conditions(now.before, wanted, now.generation, now.seen.now)
+    told = conditions(now.before, {**wanted, **_clipped(now)}, now.generation, now.seen.now)
     rate = images_per_second(now.pods)
     shown_rate = f"{rate:.1f}" if rate else ""
     same_numbers = shown_rate == now.before.images_per_second and done(now.counts) == done(now.before.images)
@@ -148,11 +149,17 @@ def _part_of(now: Situation, work: JobView, pods: int) -> int:
     return now.shards * pods // work.completions
 
 
+def _clipped(now: Situation) -> Mapping[ConditionType, State]:
+    """Of what a job asks beyond what its limits allow; nothing if it does not."""
+    beyond = clipped(now.steps, now.spec.priority, now.seen.limits) if now.seen.limits is not None else []
+    return {ConditionType.CLIPPED: State(True, Reason.ABOVE_LIMIT, " ".join(beyond))} if beyond else {}
+
+
 def finished(
     now: Situation, phase: Phase, counts: ImageCounts, wanted: Mapping[ConditionType, State], completion: datetime
 ) -> ImageJobStatus:
     """The status of a job that has ended."""
-    told = conditions(now.before, wanted, now.generation, now.seen.now)
+    told = conditions(now.before, {**wanted, **_clipped(now)}, now.generation, now.seen.now)
     return ImageJobStatus(
         observed_generation=now.generation,
         phase=phase,

@@ -58,7 +58,7 @@ class LimitState:
     def _settle(self, node: str) -> None:
         goal, record = self.goals.get(node), self.leases.get(node)
         state = record.state if record else None
-        said = Goal(state.slots, state.active, state.duration_seconds) if state else None
+        said = Goal(state.slots, state.active, state.duration_seconds, state.bounds) if state else None
         if goal is None or goal == said:
             self.unsettled.discard(node)
         else:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from imagejob_api.nodelimit import NodeLimitSpec
+from nodelease.bounds import UNBOUNDED, Bounds
 from nodelease.kubernetes.names import LABEL_LENGTH
 
 Json = Mapping[str, Any]
@@ -57,6 +58,7 @@ class Goal:
     slots: int
     active: bool
     duration_seconds: int
+    bounds: Bounds = UNBOUNDED
 
 
 def read_node(node: Json) -> NodeFacts:
@@ -98,7 +100,7 @@ def goal_of(limit: Limit, node: NodeFacts) -> Goal | None:
     slots = limit.overrides.get(node.name)
     if slots is None:
         slots = spec.slots if spec.slots is not None else (spec.slots_per_device or 0) * node.devices
-    return Goal(min(slots, MOST_SLOTS), spec.active, spec.lease_duration_seconds)
+    return Goal(min(slots, MOST_SLOTS), spec.active, spec.lease_duration_seconds, Bounds(spec.max_hold_seconds, spec.max_priority))
 
 
 def _whole(text: str | None) -> int:

@@ -102,7 +102,7 @@ class LeaseKeeper:
         if state is not None and state.invalid:  # nobody knows what the limit is to be: let it be what it is
             if record is None or record.state is None:
                 return None
-            goal = Goal(record.state.slots, record.state.active, record.state.duration_seconds)
+            goal = Goal(record.state.slots, record.state.active, record.state.duration_seconds, record.state.bounds)
         beginning = self._vacancies.beginning(pair, goal)
         return plan(pair, goal, self._cache.nodes.get(node), record, gone, namespace=self._namespace, beginning=beginning, now=now())
 

@@ -98,7 +98,7 @@ def plan(
             return None
         if now < beginning.at:
             return Wait(beginning.at - now)
-        empty = transitions.begin(LeaseState(goal.slots, goal.duration_seconds, goal.active), beginning.epoch)
+        empty = transitions.begin(LeaseState(goal.slots, goal.duration_seconds, goal.active, bounds=goal.bounds), beginning.epoch)
         return Create(new_lease(limit, name, node_uid=node.uid, namespace=namespace, state=empty))
     if record.state is None:
         return _mend(record, goal, node, beginning.epoch, now)
@@ -114,7 +114,7 @@ def _changed(state: LeaseState, goal: Goal, gone: Collection[str]) -> LeaseState
     """The limit's changes, and the dead away. A limit that shrinks does so first, or the slots of the dead would be granted before."""
 
     def resized(of: LeaseState) -> LeaseState:
-        return transitions.resize(of, slots=goal.slots, active=goal.active, duration_seconds=goal.duration_seconds)
+        return transitions.resize(of, slots=goal.slots, active=goal.active, duration_seconds=goal.duration_seconds, bounds=goal.bounds)
 
     if (goal.slots if goal.active else 0) < state.capacity:
         return transitions.reap(resized(state), gone)

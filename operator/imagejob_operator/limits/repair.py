@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from imagejob_operator.limits.facts import Goal, Json
 from nodelease import transitions
+from nodelease.bounds import ANNOTATIONS as BOUNDS
 from nodelease.codec import decode
 from nodelease.constants import (
     ANNOTATION_ACTIVE,
@@ -43,6 +44,9 @@ def salvaged(lease: Json, goal: Goal, epoch: int) -> LeaseState | None:
         return None  # whoever took the annotation away may have taken holders with it
     draft: dict[str, Any] = {"metadata": {"annotations": dict(annotations)}, "spec": deepcopy(dict(lease.get("spec") or {}))}
     draft["metadata"]["annotations"] |= {ANNOTATION_SLOTS: str(goal.slots), ANNOTATION_ACTIVE: "true" if goal.active else "false"}
+    for name in BOUNDS:
+        draft["metadata"]["annotations"].pop(name, None)
+    draft["metadata"]["annotations"] |= goal.bounds.encode()
     highest, said = highest_fence(lease), _epoch(lease)
     begun = said if highest - said <= MOST_GRANTS else max(epoch, highest)
     draft["metadata"]["annotations"][ANNOTATION_EPOCH] = str(begun)
@@ -58,7 +62,8 @@ def salvaged(lease: Json, goal: Goal, epoch: int) -> LeaseState | None:
 
 def emptied(lease: Json, goal: Goal, epoch: int) -> LeaseState:
     """The state with nobody in it, which begins anew."""
-    return transitions.begin(LeaseState(goal.slots, goal.duration_seconds, goal.active, transitions=highest_fence(lease)), epoch)
+    state = LeaseState(goal.slots, goal.duration_seconds, goal.active, transitions=highest_fence(lease), bounds=goal.bounds)
+    return transitions.begin(state, epoch)
 
 
 def patience_seconds(lease: Json, goal: Goal | None) -> int:

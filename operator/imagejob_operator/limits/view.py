@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from imagejob_api.constants import MAX_PRIORITY
 from imagejob_operator.limits.cache import LimitCache
 
 
@@ -16,6 +17,10 @@ class LimitFacts:
     """Labels of the nodes that have it."""
     on_nodes: bool
     """Whether any node has it."""
+    max_hold: str = "1m"
+    """Longest hold, as the NodeLimit writes it."""
+    max_priority: int = MAX_PRIORITY
+    """Highest priority."""
 
 
 class LimitsView:
@@ -34,7 +39,7 @@ class LimitsView:
         if state is None or state.limit is None:
             return None
         spec = state.limit.spec
-        return LimitFacts(spec.active, spec.node_selector, bool(state.goals))
+        return LimitFacts(spec.active, spec.node_selector, bool(state.goals), spec.max_hold, spec.max_priority)
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Have a function called with a limit's name whenever its facts are others."""

@@ -9,7 +9,7 @@ from typing import Self
 from imagejob_api.nodelimit import NodeLimit
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.exceptions import InvalidJobError
-from nodelease import LeaseClient
+from nodelease import Bounds, LeaseClient
 
 
 class LocalLimits:
@@ -40,7 +40,10 @@ class LocalLimits:
             self._client = LeaseClient.local(f"supervisor-{os.getpid()}")
             for name, slots in self.slots.items():
                 spec = self._limits[name].spec
-                self._client.define(name, slots=slots, lease_duration_seconds=spec.lease_duration_seconds, active=spec.active)
+                bounds = Bounds(spec.max_hold_seconds, spec.max_priority)
+                self._client.define(
+                    name, slots=slots, lease_duration_seconds=spec.lease_duration_seconds, active=spec.active, bounds=bounds
+                )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -5,6 +5,7 @@ This is where an image waits for its slot: `Turn.enter`. The rules are those of 
 * with nobody waiting, the slot is kept, through short gaps too, and let go after `hold` without work;
 * while others wait, it is let go at once when there is nothing ready or the next stage is behind, and after `hold` of work otherwise;
 * but for work that only waits for a chunk to be written it is kept a moment: as long as that costs less than a hundredth of the work;
+* the `maxHold` of a limit bounds `hold`, as it is now: its holding tells it;
 * a slot that could not be renewed in time is not used for another batch.
 """
 
@@ -32,6 +33,7 @@ class Holding(Protocol):
     fence: int
     waited: bool
     asked_at: float
+    max_hold_seconds: float
 
     @property
     def valid(self) -> bool:
@@ -104,11 +106,16 @@ class Turn:
     ) -> None:
         self._limiter = limiter
         self._limits = sorted(limits, key=lambda limit: limit.name)
-        self._hold_seconds = min((limit.hold_seconds for limit in limits), default=0.0)
         self._priority = priority
         self._node, self._boot = node, boot
         self._record, self._waiting, self._holding = record, waiting, holding
         self._held: list[_Held] = []
+
+    @property
+    def _hold_seconds(self) -> float:
+        """How long to go on: the shortest that a limit of the step is asked for, or allows."""
+        asked = min((limit.hold_seconds for limit in self._limits), default=0.0)
+        return min([asked, *(held.holding.max_hold_seconds for held in self._held)])
 
     @property
     def holding(self) -> bool:

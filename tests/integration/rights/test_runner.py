@@ -106,6 +106,8 @@ class Forbidden:
         Forbidden("more slots", annotate("imagejob.dev/slots", "9"), ANNOTATION),
         Forbidden("no slots", lambda lease: lease["metadata"]["annotations"].pop("imagejob.dev/slots"), ANNOTATION),
         Forbidden("inactive", annotate("imagejob.dev/active", "false"), ANNOTATION),
+        Forbidden("a longer hold", annotate("imagejob.dev/max-hold", "99999"), ANNOTATION),
+        Forbidden("a higher priority", annotate("imagejob.dev/max-priority", "99"), ANNOTATION),
         Forbidden("any annotation", annotate("example.com/note", "x"), ANNOTATION),
         Forbidden("another node", lambda lease: lease["metadata"]["labels"].update({"imagejob.dev/node": OTHER}), METADATA),
         Forbidden("out of reach", lambda lease: lease["metadata"]["labels"].pop("imagejob.dev/limit"), METADATA),
@@ -146,6 +148,26 @@ def test_as_many_grants_as_there_are_slots(installed: Installed, runner: Request
     assert old.message.endswith(GRANTS), "a fence that is none of the new ones"
     answer = write(installed, runner, OWN, grants(holders=2, transitions=2))
     assert answer.status == HTTPStatus.OK, answer.message
+
+
+@pytest.mark.parametrize(
+    ("queue", "allowed"),
+    [
+        ('[{"id":"a","pod":"p","priority":10},{"id":"b","pod":"p","priority":-99999}]', True),
+        ('[{"id":"a","pod":"p","priority":9},{"id":"b","pod":"p","priority":11}]', False),
+        ('[{"id":"a","pod":"p","priority" \n : \t 1000000000000000}]', False),
+        ('[{"id":"a","pod":"p","priority":1,"priority":11}]', False),
+        ('[{"id":"a","pod":"p","prior\\u0069ty":11}]', False),
+    ],
+)
+def test_the_highest_priority_in_the_queue(installed: Installed, runner: Requester, queue: str, allowed: bool) -> None:  # noqa: FBT001  a column
+    bounded = write(installed, installed.operator, OWN, annotate("imagejob.dev/max-priority", "10"))
+    assert bounded.status == HTTPStatus.OK, bounded.message
+    answer = write(installed, runner, OWN, annotate("imagejob.dev/queue", queue))
+    assert answer.status == (HTTPStatus.OK if allowed else HTTPStatus.UNPROCESSABLE_ENTITY), answer.message
+    if not allowed:
+        said = "nobody may wait in this queue with a priority above 10, which follows from the maxPriority of the NodeLimit"
+        assert answer.message.endswith(said)
 
 
 # --- pods ---

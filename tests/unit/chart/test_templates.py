@@ -184,9 +184,14 @@ def limit(values: Json) -> Mapping[str, Any]:
 
 
 def test_the_default_limit() -> None:
+    bounds: Json = {"maxHold": "1m", "maxPriority": 1_000_000}
     default = {"name": "gpu", "slotsPerDevice": 1, "nodeSelector": {}, "overrides": [], "leaseDurationSeconds": 30, "active": True}
-    assert limit({}) == default
+    assert limit({}) == {**default, **bounds}
+    found = settings({}).default_limit
+    assert found is not None
+    assert not {"max_hold", "max_priority"} & found.spec.model_fields_set, "or an upgrade to this chart would set an administrator's back"
     given: Json = {"nodeSelector": {"gpu": "yes"}, "overrides": [{"node": "a", "slots": 8}], "leaseDurationSeconds": 10, "active": False}
+    given |= {"maxHold": "90s", "maxPriority": 1_000_000}
     chosen = {"name": "gpu", "slots": 0, **given}
     assert limit({"slots": 0, **given}) == chosen, "slots go before slotsPerDevice, 0 of them, too"
     assert settings({"nodeLimit": {"enabled": False}}).default_limit is None

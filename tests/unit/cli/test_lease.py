@@ -14,7 +14,7 @@ from typing import NoReturn
 import psutil
 import pytest
 
-from nodelease import LeaseClient, StoreUnavailableError
+from nodelease import Bounds, LeaseClient, StoreUnavailableError
 from tests.unit.cli.builders import Imagejob
 
 PATIENCE_SECONDS = 30.0
@@ -65,6 +65,10 @@ class TestDefineAndStatus:
         assert (state.slots, state.duration_seconds, state.active) == (2, 10, True)
         assert words(imagejob("lease", "define", "gpu", "--slots", "3", "--inactive").stdout)[1] == "gpu 3 (inactive) 0 0"
         assert client.status("gpu").active is False
+        imagejob("lease", "define", "gpu", "--slots", "3", "--max-hold", "90s", "--max-priority", "10")
+        assert client.status("gpu").bounds == Bounds(max_hold_seconds=90.0, max_priority=10)
+        imagejob("lease", "define", "gpu", "--slots", "3")
+        assert client.status("gpu").bounds == Bounds()
 
     def test_a_name_that_cannot_be_one(self, imagejob: Imagejob, runtime: Path) -> None:  # noqa: ARG002  sets the store
         result = imagejob("lease", "define", "GPU", "--slots", "1")

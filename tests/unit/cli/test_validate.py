@@ -69,6 +69,14 @@ def test_a_pipeline_that_is_not_there_may_be_in_the_cluster(imagejob: Imagejob, 
     assert f"{note}; did you mean solve?\n" in imagejob("validate", "-f", write(flowers, near)).stdout
 
 
+def test_what_the_limits_of_the_files_do_not_allow(imagejob: Imagejob, write: Write) -> None:
+    steps = [{"name": "solve", "call": {"function": "a:b"}, "limits": [{"name": "gpu", "hold": "99999h"}]}]
+    file = write(job(pipeline={"steps": steps}, priority=50), limit(slots=1, maxPriority=9))
+    said = imagejob("validate", "-f", file).stdout
+    assert "note: Step solve asks to hold gpu for 99999h, and gets 1m: maxHold of the NodeLimit.\n" in said
+    assert "note: Priority 50 counts as 9 in the queues of gpu: maxPriority of the NodeLimit.\n" in said
+
+
 def test_a_path_that_cannot_be_looked_at(imagejob: Imagejob, tmp_path: Path) -> None:
     long = tmp_path / ("x" * 300)
     result = imagejob("validate", "-f", long, "-f", tmp_path / "none.yaml")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodelease import transitions
+from nodelease.bounds import Bounds
 from nodelease.clock import Moment, clock_id
 from nodelease.codec import decode, encode, fits, stamp
 from nodelease.exceptions import MalformedLeaseError
@@ -58,6 +59,23 @@ def test_a_fence_is_the_epoch_and_the_number_of_the_grant() -> None:
     assert lease["spec"]["leaseTransitions"] == 1
     assert decode(lease) == state
     assert state.holders[0].fence == 1764321352000001
+
+
+def test_bounds_stand_there_where_there_are_any() -> None:
+    bounded = replace(STATE, bounds=Bounds(max_hold_seconds=90.5, max_priority=-3))
+    annotations = encode(bounded)["metadata"]["annotations"]
+    assert (annotations["imagejob.dev/max-hold"], annotations["imagejob.dev/max-priority"]) == ("90.5", "-3")
+    assert decode(encode(bounded)) == bounded
+    assert not {"imagejob.dev/max-hold", "imagejob.dev/max-priority"} & encode(STATE)["metadata"]["annotations"].keys()
+
+
+@pytest.mark.parametrize("name", ["imagejob.dev/max-hold", "imagejob.dev/max-priority"])
+@pytest.mark.parametrize("text", ["", "1m", "1e9", 5, "\u0661"])
+def test_bounds_that_cannot_be_understood(name: str, text: object) -> None:
+    lease = encode(STATE)
+    lease["metadata"]["annotations"][name] = text
+    with pytest.raises(MalformedLeaseError, match=name):
+        decode(lease)
 
 
 def test_a_grant_says_when_it_was_made_until_it_is_renewed() -> None:

@@ -1,6 +1,9 @@
 """The cases that explain the contract, one by one; `test_properties` shows that there are no others."""
 
 from nodelease import transitions as t
+from nodelease.bounds import Bounds
+from nodelease.claim import Claim
+from nodelease.row import Row
 from nodelease.state import LeaseState, Waiter
 
 
@@ -50,6 +53,27 @@ def test_a_yield_does_not_give_way_to_lower_priority_but_is_contended() -> None:
 def test_higher_priority_goes_first() -> None:
     state = t.release(lease(1, A, B, URGENT), "a")
     assert held(state) == {"u": (0,)}
+
+
+def test_nobody_goes_before_others_by_more_than_the_limit_allows() -> None:
+    state = t.resize(lease(1, A, B, URGENT), bounds=Bounds(max_priority=0))
+    assert [(waiter.id, waiter.priority) for waiter in state.queue] == [("u", 0), ("b", 0)], "who stood ahead stays there"
+    state = t.request(state, Waiter("v", "pod-v", priority=99))
+    assert [waiter.id for waiter in state.queue] == ["u", "b", "v"]
+    state = yielded(t.request(t.resize(LeaseState(1), bounds=Bounds(max_priority=0)), URGENT), URGENT, 1)
+    assert held(state) == {"u": (0,)}
+    state = yielded(t.request(state, A), URGENT, 1)
+    assert held(state) == {"a": (0,)}, "its own priority is no reason to stay, either"
+
+
+def test_a_row_goes_on_when_the_highest_priority_changes() -> None:
+    row = Row("r-", "pod-r", 50, 1)
+    state = t.resize(lease(1, A), bounds=Bounds(max_priority=10))
+    for highest, queue in ((10, ["r-1"]), (10, ["r-1", "r-2"]), (99, ["r-1", "r-2"]), (5, ["r-1", "r-2", "r-3", "r-4"])):
+        state = t.resize(state, bounds=Bounds(max_priority=highest))
+        row.add(Claim(50, 1, asked_at=0.0))
+        state = row.join(state)
+        assert [waiter.id for waiter in state.queue] == queue, "what would stand before its own waits until these have had their turn"
 
 
 def test_several_slots_are_granted_at_once_and_hold_up_the_rest() -> None:

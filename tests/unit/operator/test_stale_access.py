@@ -59,14 +59,6 @@ async def test_those_of_namespaces_that_are_gone_are_deleted(cluster: FakeCluste
     assert not [path for path in asked if path.endswith("/busy")], "a namespace with ImageJobs is there"
 
 
-async def test_a_job_that_comes_at_that_moment_keeps_its_right(cluster: FakeCluster) -> None:
-    def in_use() -> set[str]:
-        return set() if "anew" in left(cluster) else {"anew"}
-
-    await remove_stale_access(KubernetesApi(cluster), SETTINGS, in_use)
-    assert "anew" in left(cluster)
-
-
 async def test_what_cannot_be_told_is_left(cluster: FakeCluster) -> None:
     cluster.refuse = lambda _method, path: (403, "forbidden") if path.startswith("/api/v1/namespaces") else None
     with pytest.raises(RefusedError):

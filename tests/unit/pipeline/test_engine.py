@@ -460,6 +460,7 @@ class FreeHolding:
     """A slot that nobody else wants."""
 
     id, slots, fence, waited, valid, contended = "free-1", (0,), 1, False, True, False
+    max_hold_seconds = 60.0
 
     def __init__(self, limit: str) -> None:
         self.limit, self.asked_at = limit, now()

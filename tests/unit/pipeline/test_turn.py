@@ -1,6 +1,7 @@
 """A worker's turn on its limits, against a limiter that a test controls by hand."""
 
 import asyncio
+import math
 
 from imagejob_api.pipeline import StepLimit
 from imagejob_runner.audit import Hold
@@ -11,7 +12,7 @@ class FakeHolding:
     def __init__(self, limiter: "FakeLimiter", limit: str, fence: int) -> None:
         self.limiter, self.limit, self.fence = limiter, limit, fence
         self.id, self.slots, self.waited, self.asked_at = f"me-{fence}", (0,), True, now()
-        self.valid = True
+        self.valid, self.max_hold_seconds = True, limiter.max_hold_seconds
         self.wanted = asyncio.Event()
         self.kept = False
         """Whether all who wait go after this one, so that passing it on comes to nothing."""
@@ -35,6 +36,7 @@ class FakeLimiter:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.made: list[FakeHolding] = []
+        self.max_hold_seconds = math.inf
 
     def make(self, limit: str) -> FakeHolding:
         self.made.append(FakeHolding(self, limit, len(self.made) + 1))
@@ -79,6 +81,18 @@ async def test_with_nobody_waiting_the_slot_is_kept_from_one_batch_to_the_next()
     assert case.limiter.log == ["acquire gpu 1 7"]
     await case.turn.after_work(ready=False, behind=False)
     assert case.turn.holding, "a short gap does not lose the slot"
+
+
+async def test_the_longest_hold_of_the_limit_counts_as_it_is_now() -> None:
+    case = Case(gpu("99999h"))
+    await case.turn.enter()
+    (holding,) = case.limiter.made
+    holding.wanted.set()
+    await case.turn.after_work(ready=True, behind=False)
+    assert case.limiter.log == ["acquire gpu 1 7"], "no bound yet"
+    holding.max_hold_seconds = 0.0
+    await case.turn.after_work(ready=True, behind=False)
+    assert case.limiter.log[-1] == "pass on gpu"
 
 
 async def test_a_wanted_slot_is_let_go_at_once_when_nothing_is_ready() -> None:

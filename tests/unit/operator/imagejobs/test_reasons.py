@@ -35,6 +35,8 @@ from tests.unit.operator.imagejobs.builders import (
     with_condition,
 )
 
+BOUNDED = limits(gpu=LimitFacts(active=True, node_selector={}, on_nodes=True, max_hold="1m", max_priority=9))
+
 
 @dataclass(frozen=True)
 class Case:
@@ -402,7 +404,35 @@ CASES = [
         "It is tried again, and not counted.",
         lambda: started(image_job(), at=1, pods=[{**ended_pod(137)} | evicted()]),
     ),
+    # Clipped
+    *(
+        Case(
+            Reason.ABOVE_LIMIT,
+            "Clipped",
+            True,
+            "Step infer asks to hold gpu for 99999h, and gets 1m: maxHold of the NodeLimit. "
+            "Priority 50 counts as 9 in the queues of gpu: maxPriority of the NodeLimit.",
+            state,
+            name,
+        )
+        for name, state in (
+            ("before it has pods", lambda: seen(greedy(), limits=BOUNDED)),
+            (
+                "of a pipeline by name",
+                lambda: seen(
+                    greedy(pipeline=None, pipelineRef={"name": "other"}), pipeline={"spec": greedy()["spec"]["pipeline"]}, limits=BOUNDED
+                ),
+            ),
+            ("with pods", lambda: started(greedy(), pods=[pod()], limits=BOUNDED)),
+            ("of one that has ended", lambda: seen(greedy(cancel=True), limits=BOUNDED)),
+        )
+    ),
 ]
+
+
+def greedy(**spec: object) -> dict:
+    steps = [{"name": "infer", "call": {"function": "m:f"}, "limits": [{"name": "gpu", "hold": "99999h"}]}]
+    return image_job(**{"pipeline": {"steps": steps}, "priority": 50, **spec})
 
 
 def not_started(said: str = 'exec: "imagejob-runner": executable file not found in $PATH') -> dict:
@@ -431,6 +461,16 @@ def test_a_state_leads_to_its_condition(case: Case) -> None:
     status, reason, message = conditions_of(made.status)[case.kind]
     assert (status, reason) == ("True" if case.holds else "False", case.reason)
     assert case.says in message
+
+
+@pytest.mark.parametrize("hold", ["5s", "60s", "1m"])
+def test_what_the_limits_allow_is_not_worth_a_condition(hold: str) -> None:
+    job = greedy(priority=9)
+    job["spec"]["pipeline"]["steps"][0]["limits"][0]["hold"] = hold
+    for known in (BOUNDED, None):  # None: another operator's limits
+        status = plan(seen(job, limits=known)).status
+        assert status is not None
+        assert "Clipped" not in conditions_of(status)
 
 
 def test_every_reason_has_a_case() -> None:

@@ -6,6 +6,7 @@ from imagejob_api.pod import LABEL_MEMBER
 from imagejob_operator.limits.facts import Goal, NodeFacts
 from imagejob_operator.limits.records import LeaseRecord, read_record
 from nodelease import Holder, LeaseState, Waiter
+from nodelease.bounds import Bounds
 from nodelease.kubernetes.objects import merged, new_lease
 
 Json = dict[str, Any]
@@ -13,7 +14,9 @@ Json = dict[str, Any]
 NAMESPACE = "imagejob-system"
 PAIR = ("gpu", "node-1")
 NODE = NodeFacts("node-1", "uid-of-node-1", {}, 1)
-GOAL = Goal(slots=2, active=True, duration_seconds=30)
+BOUNDS = Bounds(max_hold_seconds=60.0, max_priority=1_000_000)
+"""Unless a NodeLimit says otherwise."""
+GOAL = Goal(slots=2, active=True, duration_seconds=30, bounds=BOUNDS)
 
 
 def node_limit(name: str = "gpu", generation: int = 1, **spec: object) -> Json:
@@ -43,7 +46,7 @@ def state(*holders: str, queue: tuple[str, ...] = (), slots: int = 2, active: bo
     """Pods `team-a/<name>` hold a slot each, with the request `<name>`, and others wait."""
     held = tuple(Holder(name, f"team-a/{name}", number, 0, (number - 1,)) for number, name in enumerate(holders, 1))
     waiting = tuple(Waiter(name, f"team-a/{name}") for name in queue)
-    return LeaseState(slots, 30, active, held, waiting, transitions=len(holders))
+    return LeaseState(slots, 30, active, held, waiting, transitions=len(holders), bounds=BOUNDS)
 
 
 def lease(of: LeaseState, pair: tuple[str, str] = PAIR, version: int = 7) -> Json:

@@ -12,7 +12,7 @@ from imagejob_operator.settings import Settings
 from nodelease import Holder, LeaseState, Waiter
 from nodelease.kubernetes.names import lease_name
 from nodelease.kubernetes.objects import read_lease
-from tests.unit.operator.limits.objects import NAMESPACE, PAIR, Json, lease, node, node_limit, pod, state
+from tests.unit.operator.limits.objects import BOUNDS, NAMESPACE, PAIR, Json, lease, node, node_limit, pod, state
 from tests.unit.operator.limits.server import Operator, Server
 
 HOLDERS = "imagejob.dev/holders"
@@ -78,8 +78,8 @@ async def test_each_matching_node_gets_a_lease(server: Server) -> None:
     server.put(NODE_LIMIT, node_limit("disk", slotsPerDevice=3, nodeSelector={"disk": "fast"}))
     server.put(NODE, node("node-3", labels={"disk": "fast"}, gpus=2))
     await started(server)
-    assert [says(server, f"node-{number}") for number in (1, 2, 3)] == [LeaseState(2)] * 3
-    assert [says(server, f"node-{number}", "disk") for number in (1, 2, 3)] == [None, None, LeaseState(6)]
+    assert [says(server, f"node-{number}") for number in (1, 2, 3)] == [LeaseState(2, bounds=BOUNDS)] * 3
+    assert [says(server, f"node-{number}", "disk") for number in (1, 2, 3)] == [None, None, LeaseState(6, bounds=BOUNDS)]
 
 
 async def test_a_restart_over_unchanged_objects_writes_nothing(server: Server, clock: Callable[[float], None]) -> None:
@@ -103,14 +103,30 @@ async def test_nodes_come_change_and_go(server: Server) -> None:
     assert operator.limits.view.get("gpu") == LimitFacts(active=True, node_selector={"gpu": "yes"}, on_nodes=False)
     server.put(NODE, node(labels={"gpu": "yes"}, gpus=1))
     await operator.settle()
-    assert says(server) == LeaseState(2)
+    assert says(server) == LeaseState(2, bounds=BOUNDS)
     server.put(NODE, node(labels={"gpu": "yes"}, gpus=4))
     await operator.settle()
-    assert says(server) == LeaseState(8)
+    assert says(server) == LeaseState(8, bounds=BOUNDS)
     server.put(NODE, node(labels={}, gpus=4))
     await operator.settle()
     assert says(server) is None
     assert operator.limits.view.get("gpu") == LimitFacts(active=True, node_selector={"gpu": "yes"}, on_nodes=False)
+
+
+async def test_what_a_limit_allows_holds_at_once(server: Server) -> None:
+    for name in ("a", "b", "c"):
+        server.put(POD, pod(name))
+    operator = await started(server)
+    waiting = state("a", queue=("b", "c"), slots=2)
+    rewrite(server, replace(waiting, queue=(replace(waiting.queue[0], priority=500), waiting.queue[1]), slots=1))
+    server.put(NODE_LIMIT, node_limit(generation=2, slots=1, maxHold="20s", maxPriority=10))
+    await operator.settle()
+    found = server.get(LEASE, "node-1", NAMESPACE)
+    assert found is not None
+    annotations = found["metadata"]["annotations"]
+    assert (annotations["imagejob.dev/max-hold"], annotations["imagejob.dev/max-priority"]) == ("20", "10")
+    assert [waiter["priority"] for waiter in json.loads(annotations["imagejob.dev/queue"])] == [10, 0]
+    assert operator.limits.view.get("gpu") == LimitFacts(active=True, node_selector={}, on_nodes=True, max_hold="20s", max_priority=10)
 
 
 async def test_a_limit_is_resized_live_and_drains_before_it_goes(server: Server) -> None:
@@ -366,7 +382,7 @@ async def test_a_lease_that_others_deleted_is_made_again_when_nobody_can_hold_a_
     clock(1)
     operator.queue["Lease", "node-1", "gpu"] = None
     await operator.settle()
-    assert says(server) == LeaseState(2)
+    assert says(server) == LeaseState(2, bounds=BOUNDS)
     made = server.get(LEASE, "node-1", NAMESPACE)
     assert made is not None
     assert read_lease(made, *PAIR).state.epoch >= (2**52 + 2 if seen else 1.7e15)
@@ -398,7 +414,7 @@ async def test_a_malformed_lease_is_told_once_and_holds_up_nobody(server: Server
     server.put(LEASE, spoilt)
     operator = await started(server)
     assert warnings(server) == ["MalformedLease"]
-    assert says(server, "node-2") == LeaseState(2)
+    assert says(server, "node-2") == LeaseState(2, bounds=BOUNDS)
     assert operator.again["Lease", "node-1", "gpu"] == 30
     await started(server)
     assert warnings(server) == ["MalformedLease"]
@@ -406,7 +422,7 @@ async def test_a_malformed_lease_is_told_once_and_holds_up_nobody(server: Server
     clock(31)
     operator.queue["Lease", "node-1", "gpu"] = None
     await operator.settle()
-    assert says(server) == LeaseState(2)
+    assert says(server) == LeaseState(2, bounds=BOUNDS)
 
 
 async def test_an_event_that_cannot_be_posted_holds_up_no_mending(server: Server, clock: Callable[[float], None]) -> None:
@@ -424,7 +440,7 @@ async def test_an_event_that_cannot_be_posted_holds_up_no_mending(server: Server
     operator.queue["Lease", "node-1", "gpu"] = None
     await operator.settle()
     assert warnings(server) == []
-    assert says(server) == LeaseState(2)
+    assert says(server) == LeaseState(2, bounds=BOUNDS)
 
 
 async def test_somebody_elses_lease_is_left_alone(server: Server) -> None:
@@ -433,7 +449,7 @@ async def test_somebody_elses_lease_is_left_alone(server: Server) -> None:
     await started(server)
     assert server.get(LEASE, "node-1", NAMESPACE) == before
     assert warnings(server) == ["LeaseNameTaken"]
-    assert says(server, "node-2") == LeaseState(2)
+    assert says(server, "node-2") == LeaseState(2, bounds=BOUNDS)
 
 
 async def test_a_lease_that_lost_its_labels_is_found_and_keeps_its_holders(server: Server) -> None:
@@ -471,7 +487,7 @@ async def test_a_list_that_tells_of_it_again_makes_no_malformed_lease_new(server
         await operator.settle()
         operator.queue["Lease", "node-1", "gpu"] = None
         await operator.settle()
-    assert says(server) == LeaseState(2, 900)
+    assert says(server) == LeaseState(2, 900, bounds=BOUNDS)
 
 
 # Lost races

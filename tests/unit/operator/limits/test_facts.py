@@ -1,7 +1,8 @@
 import pytest
 
 from imagejob_operator.limits.facts import Goal, InvalidLimitError, goal_of, gpu_devices, read_limit, read_node
-from tests.unit.operator.limits.objects import node, node_limit
+from nodelease.bounds import Bounds
+from tests.unit.operator.limits.objects import BOUNDS, node, node_limit
 
 COUNT, REPLICAS = "nvidia.com/gpu.count", "nvidia.com/gpu.replicas"
 
@@ -31,13 +32,14 @@ def test_devices(labels: dict[str, str], allocatable: dict[str, str], devices: i
 @pytest.mark.parametrize(
     ("spec", "goal"),
     [
-        ({"slots": 3}, Goal(3, True, 30)),
-        ({"slots": 0}, Goal(0, True, 30)),
-        ({"slotsPerDevice": 2}, Goal(8, True, 30)),
-        ({"slotsPerDevice": 2, "overrides": [{"node": "node-1", "slots": 5}]}, Goal(5, True, 30)),
-        ({"slots": 2, "overrides": [{"node": "node-1", "slots": 0}, {"node": "node-2", "slots": 9}]}, Goal(0, True, 30)),
-        ({"slots": 2, "active": False, "leaseDurationSeconds": 60}, Goal(2, False, 60)),
-        ({"slots": 2, "nodeSelector": {"zone": "a"}}, Goal(2, True, 30)),
+        ({"slots": 3}, Goal(3, True, 30, BOUNDS)),
+        ({"slots": 0}, Goal(0, True, 30, BOUNDS)),
+        ({"slotsPerDevice": 2}, Goal(8, True, 30, BOUNDS)),
+        ({"slotsPerDevice": 2, "overrides": [{"node": "node-1", "slots": 5}]}, Goal(5, True, 30, BOUNDS)),
+        ({"slots": 2, "overrides": [{"node": "node-1", "slots": 0}, {"node": "node-2", "slots": 9}]}, Goal(0, True, 30, BOUNDS)),
+        ({"slots": 2, "active": False, "leaseDurationSeconds": 60}, Goal(2, False, 60, BOUNDS)),
+        ({"slots": 2, "maxHold": "1m30s", "maxPriority": -5}, Goal(2, True, 30, Bounds(90.0, -5))),
+        ({"slots": 2, "nodeSelector": {"zone": "a"}}, Goal(2, True, 30, BOUNDS)),
         ({"slots": 2, "nodeSelector": {"zone": "b"}}, None),
         ({"slots": 2, "nodeSelector": {"zone": "a", "gpu": ""}}, None),
     ],

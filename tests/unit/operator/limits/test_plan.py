@@ -10,7 +10,7 @@ from imagejob_operator.limits.records import LeaseRecord, is_ours, pair_of, read
 from nodelease.constants import MOST_GRANTS
 from nodelease.kubernetes.objects import read_lease
 from nodelease.state import LeaseState
-from tests.unit.operator.limits.objects import GOAL, NAMESPACE, NODE, PAIR, Json, lease, record, state
+from tests.unit.operator.limits.objects import BOUNDS, GOAL, NAMESPACE, NODE, PAIR, Json, lease, record, state
 
 HOLDERS, QUEUE, SLOTS = "imagejob.dev/holders", "imagejob.dev/queue", "imagejob.dev/slots"
 LATER = 1000.0
@@ -53,7 +53,7 @@ def spoilt(of: LeaseState, *, drop: str = "", seen_at: float = 0.0, spec: Json |
 
 def test_a_lease_is_made_for_a_node_that_has_the_limit() -> None:
     action = planned(None)
-    assert written(action) == LeaseState(2, 30)
+    assert written(action) == LeaseState(2, 30, bounds=BOUNDS)
     assert isinstance(action, Create)
     metadata = action.lease["metadata"]
     assert (metadata["name"], metadata["namespace"]) == ("node-1", NAMESPACE)
@@ -73,7 +73,7 @@ def test_nothing_is_written_over_what_is_as_it_should_be() -> None:
     ("before", "goal", "holders", "queue"),
     [
         pytest.param(state("a", "b", queue=("c", "d")), Goal(3, True, 30), ["a", "b", "c"], ["d"], id="growing grants at once"),
-        pytest.param(state("a", "b", queue=("c",)), Goal(1, True, 30), ["a", "b"], ["c"], id="shrinking takes nothing away"),
+        pytest.param(state("a", "b", queue=("c",)), Goal(1, True, 30, BOUNDS), ["a", "b"], ["c"], id="shrinking takes nothing away"),
         pytest.param(state("a", queue=("b",), slots=1), Goal(1, False, 30), ["a"], ["b"], id="inactive takes nothing away"),
         pytest.param(state(queue=("b",), active=False), GOAL, ["b"], [], id="active again grants"),
         pytest.param(state("a"), Goal(2, True, 60), ["a"], [], id="another duration"),
@@ -99,16 +99,16 @@ def test_a_lease_is_not_made_before_nobody_can_use_a_slot_of_the_one_that_is_gon
     beginning = Beginning(at=30.0, epoch=4711)
     assert planned(None, beginning=beginning, now=10.0) == Wait(20.0)
     made = planned(None, beginning=beginning, now=30.0)
-    assert written(made) == LeaseState(2, 30, transitions=4711, epoch=4711)
+    assert written(made) == LeaseState(2, 30, transitions=4711, epoch=4711, bounds=BOUNDS)
 
 
 def test_a_lease_that_can_hardly_count_its_grants_begins_a_new_epoch() -> None:
     worn = replace(state("a", queue=("b",)), slots=1, epoch=1000, transitions=1000 + 2**30 + 1)
-    after = written(planned(record(worn), Goal(1, True, 30), beginning=Beginning(0.0, 2**31)))
+    after = written(planned(record(worn), Goal(1, True, 30, BOUNDS), beginning=Beginning(0.0, 2**31)))
     assert (after.epoch, after.transitions, after.holders) == (2**31, 2**31, worn.holders)
     after = written(planned(record(worn), Goal(2, True, 30), beginning=Beginning(0.0, 7)))
     assert [holder.fence for holder in after.holders] == [1, worn.transitions + 1], "whatever the clock says, fences go on"
-    assert planned(record(replace(worn, transitions=1000 + MOST_GRANTS // 2)), Goal(1, True, 30)) is None
+    assert planned(record(replace(worn, transitions=1000 + MOST_GRANTS // 2)), Goal(1, True, 30, BOUNDS)) is None
 
 
 # Reaping
@@ -130,7 +130,7 @@ def test_reaping_again_writes_nothing() -> None:
 
 
 def test_a_limit_that_shrinks_does_so_before_the_slots_of_the_dead_are_granted() -> None:
-    after = written(planned(record(state("a", "b", queue=("c",))), Goal(1, True, 30), gone=("b",)))
+    after = written(planned(record(state("a", "b", queue=("c",))), Goal(1, True, 30, BOUNDS), gone=("b",)))
     assert [holder.id for holder in after.holders] == ["a"]
     assert [waiter.id for waiter in after.queue] == ["c"]
 
