@@ -3,7 +3,8 @@
     python -m tests.tools.corruption --count 10000 --seed 1
 
 Each corruption changes one finished output, of the one format or the other: bytes are flipped, set, dropped, repeated and swapped; so are
-lines, rows (with digests made anew, as a defective writer would) and whole files, also with those of another job. A corruption counts as
+lines, rows and whole files, also with those of another job; and rows, plan, summary and audit records get wrong values and the digests that
+belong to them, as a defective writer would make them. A corruption counts as
 found when the report has a problem or reading ends in a `RunnerError`; anything else that is raised is a crash.
 
 Two kinds of change are no corruption. What the output says before and after, read without any code of `verify`, decides:
@@ -21,6 +22,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,11 +32,13 @@ from PIL import Image
 
 from imagejob_api.imagejob import FailurePolicy, ImageJobSpec
 from imagejob_runner import shard
+from imagejob_runner.audit import holds_name
 from imagejob_runner.exceptions import RunnerError, SkipImage
 from imagejob_runner.item import ImageItem
 from imagejob_runner.output import decode_rows, encode_rows, finalize, verify
 from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.planning import plan_job, planned_models
+from imagejob_runner.sealed import sealed_file
 from imagejob_runner.shard import ShardRequest, ShardRun
 from imagejob_runner.storage import open_output
 from tests.tools.slots import WantedSlots
@@ -194,16 +198,20 @@ class Corruptor:
             "swap rows": self._on_rows(self._swapped),
             "a row of another part": self._on_rows(self._foreign_row),
             "a wrong row": self._on_rows(self._wrong_row),
+            "a wrong plan": self._wrong_plan,
+            "a wrong summary": self._wrong_summary,
+            "wrong audit records": self._wrong_holds,
             "drop a file": self._drop_file,
             "a file under another name": self._copy_file,
             "swap files": self._swap_files,
             "one file over another": self._over,
             "a file of another job": self._of_another,
         }
+        self._turn = cycle(self.kinds)
 
     def corrupt(self) -> tuple[str, str, Files]:
-        """The kind of change, what was changed, and the output after it."""
-        kind = self._random.choice(list(self.kinds))
+        """The kind of change, one after the other; what was changed; and the output after it."""
+        kind = next(self._turn)
         files = dict(self._files)
         return kind, self.kinds[kind](files), files
 
@@ -284,6 +292,60 @@ class Corruptor:
             {"status": "failed", "error": {"code": "Other", "message": "", "attempts": 1, "retryable": False}},
         ]
         return [*rows[:at], {**row, **self._random.choice(changes)}, *rows[at + 1 :]]
+
+    def _wrong_plan(self, files: Files) -> str:
+        changes: list[dict[str, Any]] = [
+            *({name: number} for name in ("total", "chunk_size", "shards") for number in (0, 1, 4, 11, -1, 2.5, None, True)),
+            *({name: text} for name in ("format", "manifest", "fingerprint") for text in ("", "jsonl ", "../x", "0" * 64, None)),
+            *({"components": components} for components in (None, {}, {"source": {}, "steps": []}, [])),
+        ]
+        return self._sealed_anew(files, "_imagejob/plan.json", changes)
+
+    def _wrong_summary(self, files: Files) -> str:
+        images = {"total": IMAGES, "succeeded": IMAGES - 1, "failed": 0, "skipped": 1}
+        changes: list[dict[str, Any]] = [
+            {"name": "other"},
+            {"fingerprint": "0" * 64},
+            {"phase": "Failed"},
+            {"phase": None},
+            {"images": images},
+            {"images": None},
+            {"errorCodes": {}},
+            {"errorCodes": {"Timeout": 1}},
+            {"errorCodes": {"NotFound": -1}},
+            {"facts": None},
+        ]
+        return self._sealed_anew(files, "summary.json", changes)
+
+    def _sealed_anew(self, files: Files, name: str, changes: list[dict[str, Any]]) -> str:
+        record = json.loads(files[name])
+        del record["digest"]
+        change = self._random.choice(changes)
+        files[name] = sealed_file({**record, **change})
+        return f"{name}: {change}"
+
+    def _wrong_holds(self, files: Files) -> str:
+        name = self._random.choice([name for name in files if name.startswith("_imagejob/holds/")])
+        lines = files.pop(name).splitlines(keepends=True)
+        first = json.loads(lines[0])
+        changes: list[dict[str, Any]] = [
+            {"end": first["end"] + 3600.0},
+            {"start": first["end"] + 1.0},
+            {"asked": first["start"] + 1.0},
+            {"end": float("nan")},
+            {"start": float("-inf")},
+            {"fence": -1},
+            {"fence": 1.0},
+            {"slot": None},
+            {"busy": "1"},
+            {"more": 1},
+        ]
+        change = self._random.choice(changes)
+        data = b"".join([json.dumps({**first, **change}).encode() + b"\n", *lines[1:], *([lines[0]] if len(lines) == 1 else [])])
+        shard_number, run, number, _ = name.rpartition("/")[2].split("-")
+        changed = holds_name(int(shard_number), run, int(number), data)
+        files[changed] = data
+        return f"{name}: {change}"
 
     def _drop_file(self, files: Files) -> str:
         name = self._random.choice(list(files))

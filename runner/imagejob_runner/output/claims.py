@@ -80,7 +80,7 @@ class Claims:
                 say(number, f"a row of {shown(identity)}, which is no input of this chunk")
             elif seen[identity] > 1:
                 say(number, f"{shown(identity)} has a second row")
-            elif row["url"] != kept_url(urls[identity]):
+            elif row["url"] != urls[identity] and row["url"] != kept_url(urls[identity]):
                 say(number, f"the row of {shown(identity)} has another URL than the input")
             else:
                 continue
