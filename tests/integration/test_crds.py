@@ -141,14 +141,14 @@ def test_columns(cluster: ControlPlane, namespace: str) -> None:
 
 def test_wide_columns(cluster: ControlPlane, namespace: str) -> None:
     cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(image_job()))
-    patch_status(cluster, namespace, "flowers", STATUS)
+    patch_status(cluster, namespace, "flowers", STATUS | {"reason": "ImagePullFailed"})
     header, cells = table(cluster.kubectl("get", "-n", namespace, "imagejobs", "-o", "wide"))
     shown = dict(zip(header, cells, strict=True))
     assert {name: shown[name] for name in ("PIPELINE", "PODS", "ETA", "REASON", "OUTPUT")} == {
         "PIPELINE": "classify",
         "PODS": "4",
         "ETA": "2026-05-04T10:00:00Z",
-        "REASON": "Working",
+        "REASON": "ImagePullFailed",
         "OUTPUT": "s3://results/flowers",
     }
 
