@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from nodelease.claim import Claim
+from nodelease.constants import MOST_GRANTS
 from nodelease.state import LeaseState
 
 
@@ -33,6 +34,8 @@ def obstacle(limit: str, state: LeaseState | None, problem: str, claim: Claim, *
         return problem or f"the store has not answered yet about limit {limit!r}"
     if not state.active:
         return f"limit {limit!r} is not active"
+    if state.grants >= MOST_GRANTS:
+        return f"limit {limit!r} has made all the grants that its Lease can count; the operator begins a new count as soon as it runs"
     if claim.slots > state.slots:
         return f"limit {limit!r} has {state.slots} slots and {claim.slots} are asked for"
     if full:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from nodelease.bounds import Bounds
+from nodelease.constants import MOST_GRANTS
 from nodelease.state import Holder, LeaseState, Waiter
 
 
@@ -111,7 +112,7 @@ def begin(state: LeaseState, epoch: int) -> LeaseState:
             than microseconds have passed; so all its fences are smaller, too, and nobody has to remember them.
     """
     epoch = max(epoch, state.transitions)
-    return replace(state, epoch=epoch, transitions=epoch)
+    return _grant(replace(state, epoch=epoch, transitions=epoch))
 
 
 def counted(before: LeaseState, after: LeaseState) -> LeaseState:
@@ -153,9 +154,10 @@ def _without(state: LeaseState, request_ids: Collection[str]) -> LeaseState:
 def _grant(state: LeaseState) -> LeaseState:
     """Grant to the head of the queue as long as its slots are free, all of them at once.
 
-    A head that does not fit yet holds up those behind it, or a stream of small requests would starve a large one.
+    A head that does not fit yet holds up those behind it, or a stream of small requests would starve a large one. A grant that could not be
+    counted is not made: then those who leave are still free to, and a new epoch grants to those who wait.
     """
-    while (head := next(filter(state.grantable, state.queue), None)) is not None:
+    while (head := next(filter(state.grantable, state.queue), None)) is not None and state.grants < MOST_GRANTS:
         free = state.free
         if head.slots > len(free):
             break

@@ -6,12 +6,13 @@ removing those who are gone: a connection that closes is reaped at once. Whateve
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any, Final
 
 from nodelease import transitions
 from nodelease.clock import now, wall_microseconds
 from nodelease.codec import decode, stamp
-from nodelease.constants import LIMIT_NAME
+from nodelease.constants import LIMIT_NAME, MOST_GRANTS
 from nodelease.exceptions import ConflictError, LeaseError, LimitNotFoundError, MalformedLeaseError, StoreUnavailableError
 from nodelease.local.constants import GRACE_SECONDS, IDLE_SECONDS, PROTOCOL
 from nodelease.local.files import StateFiles
@@ -108,7 +109,17 @@ class LeaseServer:
         # The others only look on. Waking them all at once would keep the processors from the one who was granted a slot.
         if limit not in self._onlookers:
             self._onlookers[limit] = asyncio.get_running_loop().call_later(ONLOOKER_SECONDS, self._tell_onlookers, limit)
+        if snapshot.state.grants > MOST_GRANTS // 2:
+            asyncio.get_running_loop().call_soon(self._begin_anew, limit)
         return snapshot
+
+    def _begin_anew(self, limit: str) -> None:
+        """Count grants anew, long before they cannot be counted any more; if it cannot be written now, after the next write."""
+        lease = self._leases[limit]
+        if lease.state.grants > MOST_GRANTS // 2:
+            state = transitions.begin(lease.state, wall_microseconds())
+            with suppress(StoreUnavailableError):
+                self.replace(limit, stamp(lease.state, state, now()), lease.version, None)
 
     @staticmethod
     def _concerned(before: LeaseState | None, after: LeaseState) -> set[str]:

@@ -628,6 +628,20 @@ def test_a_malformed_file_is_set_aside(directory: Path) -> None:
     again.close("gpu")
 
 
+async def test_grants_are_counted_anew_long_before_they_cannot_be(directory: Path) -> None:
+    many = replace(USED, epoch=5, transitions=5 + 2**30)
+    StateFiles(directory).save("gpu", document(Snapshot("7", replace(many, holders=(), queue=()))))
+    server = LeaseServer(StateFiles(directory))
+    written = server.replace("gpu", replace(many, holders=(Holder("a-1", "p", many.transitions, 0, (0,)),)), "7", None)
+    assert server.read("gpu") == written
+    await asyncio.sleep(0)
+    after = server.read("gpu")
+    assert after.state.grants == 0
+    assert after.state.epoch == after.state.transitions > 10**15
+    assert after.state.holders == written.state.holders
+    StateFiles(directory).close("gpu")
+
+
 def test_files_are_compacted(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nodelease.local.files.COMPACT_BYTES", 5000)
     files = StateFiles(directory)

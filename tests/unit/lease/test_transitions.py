@@ -1,9 +1,12 @@
 """The cases that explain the contract, one by one; `test_properties` shows that there are no others."""
 
+from dataclasses import replace
+
 from nodelease import transitions as t
 from nodelease.bounds import Bounds
 from nodelease.claim import Claim
 from nodelease.row import Row
+from nodelease.constants import MOST_GRANTS
 from nodelease.state import LeaseState, Waiter
 
 
@@ -137,3 +140,18 @@ def test_a_write_counts_only_the_grants_that_it_leaves() -> None:
     assert t.counted(before, t.release(before, "a")) == t.release(before, "a")
     empty = LeaseState(slots=1)
     assert t.counted(empty, t.release(lease(1, A), "a")) is empty, "nothing is left of it"
+
+
+def test_a_grant_that_cannot_be_counted_waits_for_a_new_epoch_and_holds_up_nobody_who_leaves() -> None:
+    full = replace(lease(1, A, B), epoch=7, transitions=7 + MOST_GRANTS)
+    left = t.release(full, "a")
+    assert held(left) == {}
+    assert left.queue == (B,)
+    assert t.withdraw(left, "b").queue == ()
+    begun = t.begin(left, 10**9)
+    assert held(begun) == {"b": (0,)}
+    assert begun.holders[0].fence == 7 + MOST_GRANTS + 1
+    assert begun.grants == 1
+    last = t.release(replace(full, transitions=6 + MOST_GRANTS), "a")
+    assert held(last) == {"b": (0,)}
+    assert last.grants == MOST_GRANTS
