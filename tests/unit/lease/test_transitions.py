@@ -5,8 +5,8 @@ from dataclasses import replace
 from nodelease import transitions as t
 from nodelease.bounds import Bounds
 from nodelease.claim import Claim
-from nodelease.row import Row
 from nodelease.constants import MOST_GRANTS
+from nodelease.row import Row
 from nodelease.state import LeaseState, Waiter
 
 
