@@ -29,7 +29,7 @@ LIMIT_MIB: Final = 512
 """The chart's."""
 NAMESPACE: Final = "team-a"
 _PORT: Final = 18473
-_AT_ONCE: Final = 32
+_AT_ONCE: Final = 8
 _CRD_SECONDS: Final = 10
 """Until the API server goes by a CRD that has changed."""
 _QUIET_LOOKS: Final = 5

@@ -187,7 +187,7 @@ class KubernetesApi:
             try:
                 status, headers, answer = await self._transport(method, path, given, body, content_type, REQUEST_SECONDS)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                failure: ApiError = ApiUnavailableError(f"{method} {path}: {error or type(error).__name__}")
+                failure: ApiError = ApiUnavailableError(f"{method} {path}: {str(error) or type(error).__name__}")
             else:
                 if status < 300:  # noqa: PLR2004  2xx
                     return answer

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -31,23 +31,43 @@ MADE: list[Key] = [
 ]
 
 
-async def tell_of_deletion(operator: FakeOperator, key: Key, thing: Json) -> None:
-    """What the watches tell, until they are cancelled."""
-    told = asyncio.Event()
+@asynccontextmanager
+async def watching(operator: FakeOperator, key: Key, thing: Json) -> AsyncIterator[asyncio.Event]:
+    """The watches over what is made; when the event is set they tell that an object is gone, and when it is clear they have told."""
+    gone, told = asyncio.Event(), asyncio.Event()
 
     async def stream(path: str, _query: Mapping[str, str], _silent_seconds: float) -> AsyncIterator[bytes]:
         if path.endswith(f"/{key[0]}"):
-            yield json.dumps({"type": "ADDED", "object": {"metadata": {**thing["metadata"], "name": "another"}}}).encode()
-            yield json.dumps({"type": "DELETED", "object": {"metadata": thing["metadata"]}}).encode()
+            yield json.dumps({"type": "ADDED", "object": {"metadata": thing["metadata"]}}).encode()
             told.set()
+            await gone.wait()
+            yield json.dumps({"type": "DELETED", "object": {"metadata": thing["metadata"]}}).encode()
+            gone.clear()
         await asyncio.Event().wait()
 
     made = MadeObjects(stream, SETTINGS, operator.controller, lambda queued: operator._queued.setdefault((queued[1], queued[2])))
-    watching = asyncio.create_task(made.follow())
-    await asyncio.wait_for(told.wait(), 10)
-    watching.cancel()
-    with suppress(asyncio.CancelledError):
-        await watching
+    following = asyncio.create_task(made.follow())
+    try:
+        await asyncio.wait_for(told.wait(), 10)
+        await operator.settle()  # what may have been missed before the watches began has been looked for
+        yield gone
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+
+async def delete(cluster: FakeCluster, operator: FakeOperator, key: Key) -> Json:
+    """Somebody deletes an object, and the operator does what it does about that; returns the object."""
+    thing = copy.deepcopy(cluster.objects[key])
+    async with watching(operator, key, thing) as gone:
+        del cluster.objects[key]
+        gone.set()
+        async with asyncio.timeout(10):
+            while gone.is_set():  # noqa: ASYNC110  it is the stream that clears it
+                await asyncio.sleep(0)
+        await operator.settle()
+    return thing
 
 
 @pytest.mark.parametrize("key", MADE, ids="/".join)
@@ -57,13 +77,10 @@ def test_what_was_made_for_pods_is_made_again_when_it_is_deleted(key: Key) -> No
         await step(cluster, operator)
         cluster.start_pods()
         await step(cluster, operator)
-        before = copy.deepcopy(cluster.objects[key])
         uid = cluster.objects["jobs", NAMESPACE, "flowers"]["metadata"]["uid"]
         changed = image_pipeline(steps=[{"name": "other", "download": {}}])
         cluster.objects[IMAGE_PIPELINE.plural, NAMESPACE, "classify"]["spec"] = changed["spec"]
-        del cluster.objects[key]
-        await tell_of_deletion(operator, key, before)
-        await operator.settle()
+        before = await delete(cluster, operator, key)
 
         again = cluster.objects[key]
         assert {name: again[name] for name in again if name != "metadata"} == {name: before[name] for name in before if name != "metadata"}
@@ -93,8 +110,7 @@ def test_a_deletion_after_the_end_is_nobodys_business() -> None:
         await work(cluster, operator)
         await operator.look_again()
         for key in MADE:
-            await tell_of_deletion(operator, key, cluster.objects.pop(key))
-        await operator.settle()
+            await delete(cluster, operator, key)
         assert not set(MADE) & set(cluster.objects)
 
     run(scenario)
