@@ -47,8 +47,13 @@ class Vacancies:
         """A Lease that was like this is gone."""
         now = self._clock()
         self._vacancies = {pair: vacancy for pair, vacancy in self._vacancies.items() if vacancy.until > now}
-        drained = record.state is not None and not record.state.active and not record.state.holders
-        until = now if drained else now + patience_seconds(record.lease, goal)
+        state = record.state
+        if state is None:
+            until = now + patience_seconds(record.lease, goal)
+        elif state.active or state.holders:
+            until = now + max(state.duration_seconds, goal.duration_seconds if goal else 0)
+        else:
+            until = now  # drained: nobody but the operator could have let anybody in again
         self._vacancies[record.pair] = _Vacancy(until, highest_fence(record.lease))
 
     def beginning(self, pair: Pair, goal: Goal | None) -> Beginning:

@@ -6,119 +6,20 @@ in between does: a write is refused, or done and its answer lost, or done and it
 of it at any time later; anybody stands still for any time; a process dies; the Lease is deleted and made again.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from imagejob_operator.limits.facts import Goal
 from imagejob_operator.limits.records import read_record
 from nodelease.kubernetes.objects import new_lease
 from tests.tools.lease_judge import _by_itself, _step
-from tests.unit.lease.checker.code import Code
+from tests.unit.lease.checker.copies import Code
+from tests.unit.lease.checker.parts import GONE, BrokenError, Client, Flight, Hold, Scope, World
 
-GONE = -1
-"""In place of a state: there is no Lease."""
 PAIR = ("gpu", "node")
 
 
 _AHEAD = 4
 """The operator's clock is ahead by so much."""
-
-
-class Broken(AssertionError):
-    """Something that must never be."""
-
-
-class Scope(NamedTuple):
-    """What may happen."""
-
-    slots: int = 1
-    duration: int = 6
-    priorities: tuple[int, ...] = (0, 0, 0)
-    """Of each client."""
-    rounds: tuple[int, ...] = (1, 1, 1)
-    """How often each asks."""
-    passes: int = 0
-    """How often a holding is passed on."""
-    time: int = 0
-    """How long it goes on."""
-    faults: int = 0
-    """Answers lost, answers late, writes late."""
-    abandoned: int = 0
-    crashes: int = 0
-    made_again: int = 0
-    """How often the Lease is deleted and made again."""
-    operator: str = "there"
-    """`there`, or `away` while the Lease is deleted."""
-    plain: bool = False
-    """Clients use the transitions as anybody may: with one id, over and over. Else as this project's client does, with rows of ids."""
-    begun: bool = False
-    """All ask one after another before anything else happens."""
-    reaps: bool = True
-    """Whether the operator removes the dead."""
-
-
-class Hold(NamedTuple):
-    """A holding."""
-
-    id: str
-    fence: int
-    beat: int
-    renewed_at: int
-
-
-class Flight(NamedTuple):
-    """A write whose answer has not come."""
-
-    op: tuple[Any, ...]
-    version: int
-    """Under which it was done; of one that is still to be done, which version it expects."""
-    state: int
-    """What was written, as the writer knows it."""
-    shown: int
-    """The same as others see it."""
-    started: int
-
-
-class Client(NamedTuple):
-    """One process."""
-
-    alive: bool = True
-    rounds: int = 0
-    version: int = GONE
-    state: int = GONE
-    """The newest that it knows."""
-    row: tuple[bool, tuple[int, ...], int, int] = (False, (), 0, 1)
-    """Whether it wants a slot; numbers, how many of them were asked for, the next one."""
-    joining: bool = False
-    confirming: tuple[str, int] | None = None
-    hold: Hold | None = None
-    passing: bool = False
-    leave: tuple[tuple[str, str], ...] = ()
-    """Ids to be released or withdrawn."""
-    works_until: int = 0
-    """A piece of work begun in a holding that was lost since may go on until then."""
-    seen: tuple[tuple[tuple[str, int, int], int], ...] = ()
-    """Since when it sees holders as they look."""
-    answer: Flight | None = None
-    late: Flight | None = None
-
-
-class World(NamedTuple):
-    """All that there is."""
-
-    clients: tuple[Client, ...]
-    state: int
-    version: int
-    log: tuple[tuple[int, int], ...] = ()
-    """Versions that somebody has not been told of yet."""
-    time: int = 0
-    newest_fence: int = 0
-    gone_at: int | None = None
-    gone_state: int = GONE
-    passes: int = 0
-    faults: int = 0
-    abandoned: int = 0
-    crashes: int = 0
-    made_again: int = 0
 
 
 class _Claim:
@@ -145,7 +46,9 @@ class Model:
     def first(self) -> World:
         """Where it begins."""
         scope = self.scope
-        state = self.number(self.code.transitions.begin(self.code.state.LeaseState(slots=scope.slots, duration_seconds=scope.duration), 100))
+        state = self.number(
+            self.code.transitions.begin(self.code.state.LeaseState(slots=scope.slots, duration_seconds=scope.duration), 100)
+        )
         clients = tuple(Client(rounds=rounds, version=1, state=state) for rounds in scope.rounds)
         world = World(
             clients,
@@ -231,7 +134,7 @@ class Model:
         try:
             shown = self.code.codec.decode(self.code.codec.encode(own))
         except Exception as error:
-            raise Broken(f"nobody can read it: {error}") from error
+            raise BrokenError(f"nobody can read it: {error}") from error
         problems = [*_by_itself(shown), *_step(self.states[before], shown, None)]
         left = {(holder.id, holder.fence) for holder in shown.holders}
         for holder in self.states[before].holders:
@@ -239,8 +142,11 @@ class Model:
             ways.add(("expire", holder.id, holder.fence, holder.beat))
             if (holder.id, holder.fence) not in left and op not in ways and holder.id not in (op[1] if by_operator else ()):
                 problems.append(f"{op} ended grant {holder.fence} of {holder.id}")
+        lost = self.states[before].ids - shown.ids - set(op[1] if by_operator else op[1:2])
+        if lost:
+            problems.append(f"{op} took the places of {sorted(lost)}")
         if problems:
-            raise Broken(problems[0])
+            raise BrokenError(problems[0])
         return self.number(own), self.number(shown)
 
     def counted_from(self, state: int, request: str, time: int) -> float | None:
@@ -263,7 +169,7 @@ class Model:
 
         return self.remembered(("times", hold), ask)  # type: ignore[no-any-return]
 
-    def dead(self, client: Client, who: int, time: int) -> tuple[str, int, int] | None:
+    def dead(self, client: Client, time: int) -> tuple[str, int, int] | None:
         """A holder that the client would expire."""
 
         def ask() -> tuple[str, int, int] | None:
@@ -343,32 +249,35 @@ class Model:
             ids.add(client.hold.id)
         return ids
 
-    def done(self, who: int, client: Client, op: tuple[Any, ...], state: int, started: int, time: int) -> Client:
+    def done(self, client: Client, op: tuple[Any, ...], state: int, started: int, time: int) -> Client:
         """An operation is written, or needed no write."""
-        shown, kind = self.states[state], op[0]
+        kind, shown = op[0], self.states[state].holder(op[1]) if len(op) > 2 else None
+        stands = shown is not None and shown.fence == op[2]
         if kind == "join":
-            return client._replace(joining=False)
-        if kind in {"release", "withdraw"}:
-            return client._replace(leave=tuple(entry for entry in client.leave if entry != op[:2]))
-        if kind == "pass" and client.hold is not None and client.passing:
-            holder = shown.holder(op[1])
-            if holder is None or holder.fence != op[2]:
-                return client._replace(hold=None, passing=False)
-            if time < self.times(client.hold)[1]:
-                return client._replace(passing=False)
-            return client._replace(hold=None, passing=False, confirming=(op[1], op[2]), row=(True, *client.row[1:]))
-        if kind == "renew" and client.hold is not None and client.hold.id == op[1]:
-            holder = shown.holder(op[1])
-            if holder is not None and holder.fence == op[2]:
-                renewed = max(client.hold.renewed_at, started)
-                return client._replace(hold=client.hold._replace(renewed_at=renewed, beat=holder.beat))
-        if kind == "confirm" and client.confirming is not None:
-            holder = shown.holder(op[1])
+            client = client._replace(joining=False)
+        elif kind == "expire":
+            client = client._replace(expiring=None)
+        elif kind in {"release", "withdraw"}:
+            client = client._replace(leave=tuple(entry for entry in client.leave if entry != op[:2]))
+        elif kind == "confirm" and client.confirming is not None:
             client = client._replace(confirming=None)
-            if holder is None or holder.fence != op[2]:
+            if not stands:
                 return self.asks(client)
-            return client._replace(hold=Hold(op[1], op[2], holder.beat, started), row=(False, *client.row[1:]))
+            client = client._replace(hold=Hold(op[1], op[2], shown.beat, started), row=(False, *client.row[1:]))
+        elif client.hold is not None and kind == "pass" and client.passing:
+            client = self.passed(client, client.hold, time, stands=stands)
+        elif client.hold is not None and kind == "renew" and client.hold.id == op[1] and stands:
+            renewed = max(client.hold.renewed_at, started)
+            client = client._replace(hold=client.hold._replace(renewed_at=renewed, beat=shown.beat))
         return client
+
+    def passed(self, client: Client, hold: Hold, time: int, *, stands: bool) -> Client:
+        """A yield is written, or needed no write: then it keeps its grant."""
+        if not stands:
+            return client._replace(hold=None, passing=False)
+        if time < self.times(hold)[1]:
+            return client._replace(passing=False)
+        return client._replace(hold=None, passing=False, confirming=(hold.id, hold.fence), row=(True, *client.row[1:]))
 
     def asks(self, client: Client) -> Client:
         if self.scope.plain:
@@ -403,7 +312,7 @@ class Model:
         log = tuple(entry for entry in world.log if entry[0] > known)
         return world._replace(clients=clients, log=log)
 
-    def wants(self, who: int, client: Client, time: int) -> tuple[Any, ...] | None:
+    def wants(self, client: Client, time: int) -> tuple[Any, ...] | None:
         """What it would write next."""
         if client.confirming is not None:
             return ("confirm", *client.confirming)
@@ -413,8 +322,8 @@ class Model:
             return client.leave[0]
         if client.hold is not None and time >= self.times(client.hold)[0]:
             return ("renew", client.hold.id, client.hold.fence)
-        if client.row[0] and (dead := self.dead(client, who, time)) is not None:
-            return ("expire", *dead)
+        if client.expiring is not None:
+            return ("expire", *client.expiring)
         return ("join",) if client.joining else None
 
     def there(self, world: World, who: int) -> bool:
@@ -424,21 +333,23 @@ class Model:
 
     @staticmethod
     def idle(client: Client) -> bool:
-        return client.hold is None and client.confirming is None and not client.row[0] and not client.leave
+        return not (client.hold or client.confirming or client.row[0] or client.leave or client.expiring)
 
     def acts(self, world: World, who: int, client: Client, found: list[tuple[str, World]]) -> None:
         time = world.time
         if client.answer is not None:
             flight = client.answer
-            told = self.done(who, client._replace(answer=None), flight.op, flight.state, flight.started, time)
+            told = self.done(client._replace(answer=None), flight.op, flight.state, flight.started, time)
             newest = (flight.version, flight.state) if flight.version >= told.version else (told.version, told.state)
             found.append((f"{who} is answered", self.with_client(world, who, self.learn(who, told, *newest, time))))
             return
-        op = self.wants(who, client, time)
+        op = self.wants(client, time)
         if op is not None and client.state != GONE:
             self.writes(world, who, client, op, found)
+        if client.row[0] and client.expiring is None and client.state != GONE and (dead := self.dead(client, time)) is not None:
+            found.append((f"{who} takes {dead} for dead", self.with_client(world, who, client._replace(expiring=dead))))
         hold = client.hold
-        if hold is not None and not client.passing:
+        if hold is not None and not client.passing and self.scope.releases:
             gives_up = client._replace(hold=None, leave=(*client.leave, ("release", hold.id)))
             found.append((f"{who} releases", self.with_client(world, who, gives_up)))
             if world.passes and client.state != GONE and self.states[client.state].contended(hold.id):
@@ -451,7 +362,9 @@ class Model:
             surplus = real.remove(self._claim)
             leave = (*client.leave, ("withdraw", surplus)) if surplus is not None else client.leave
             gives_up = client._replace(row=self._rest(real), leave=leave, joining=False)
-            found.append((f"{who} does not want it any more", self.with_client(world._replace(abandoned=world.abandoned - 1), who, gives_up)))
+            found.append(
+                (f"{who} does not want it any more", self.with_client(world._replace(abandoned=world.abandoned - 1), who, gives_up))
+            )
 
     def writes(self, world: World, who: int, client: Client, op: tuple[Any, ...], found: list[tuple[str, World]]) -> None:
         """The writer's attempt, and what may become of it."""
@@ -459,7 +372,7 @@ class Model:
         after, row = self.applied(who, op, client.row, client.state)
         tried = client._replace(row=row)
         if after == client.state:
-            done = self.done(who, tried, op, after, time, time)
+            done = self.done(tried, op, after, time, time)
             found.append((f"{name}, nothing to write", self.with_client(world, who, self.review(who, done, time))))
             return
         if client.version != world.version:  # refused: it reads what there is
@@ -469,7 +382,7 @@ class Model:
             return
         own, shown = self.written(op, client.state, after, time)
         wrote = self.write(world, shown)
-        told = self.done(who, tried, op, own, time, time)
+        told = self.done(tried, op, own, time, time)
         found.append((name, self.with_client(wrote, who, self.learn(who, told, wrote.version, own, time))))
         if world.faults:
             fewer = wrote._replace(faults=world.faults - 1)
@@ -497,7 +410,7 @@ class Model:
         before = {(holder.id, holder.fence) for holder in self.states[world.state].holders} if world.state != GONE else set()
         fences = [holder.fence for holder in self.states[shown].holders if (holder.id, holder.fence) not in before]
         if any(fence <= world.newest_fence for fence in fences):
-            raise Broken(f"fences {fences} after {world.newest_fence}")
+            raise BrokenError(f"fences {fences} after {world.newest_fence}")
         version = world.version + 1
         return world._replace(
             state=shown, version=version, log=(*world.log, (version, shown)), newest_fence=max([world.newest_fence, *fences])
@@ -551,7 +464,7 @@ class Model:
     # What must hold.
 
     def check(self, world: World) -> None:
-        """Raises `Broken` if something is as it must never be."""
+        """Raises `BrokenError` if something is as it must never be."""
         users = 0
         for who, client in enumerate(world.clients):
             if not client.alive:
@@ -563,9 +476,9 @@ class Model:
                 continue
             holder = self.states[world.state].holder(hold.id)
             if holder is None or holder.fence != hold.fence:
-                raise Broken(f"{who} has a valid holding that is not in the Lease")
+                raise BrokenError(f"{who} has a valid holding that is not in the Lease")
         if users > self.scope.slots:
-            raise Broken(f"{users} use {self.scope.slots} slots")
+            raise BrokenError(f"{users} use {self.scope.slots} slots")
 
     def check_end(self, world: World) -> None:
         """Nothing more can happen: everybody has had what was wanted, and nothing is left behind."""
@@ -573,58 +486,6 @@ class Model:
             return
         for who, client in enumerate(world.clients):
             if client.alive and (client.rounds or client.row[0] or client.confirming):
-                raise Broken(f"{who} waits for ever")
+                raise BrokenError(f"{who} waits for ever")
         if world.state != GONE and self.states[world.state].ids:
-            raise Broken(f"{self.states[world.state].ids} are left behind")
-
-
-def explore(model: Model, most: int) -> tuple[int, int]:
-    """Go everywhere, nearest first. Returns how many worlds and steps there are.
-
-    Raises:
-        Broken: Something is wrong; the message tells how it came about.
-    """
-    first = model.first()
-    came: dict[World, tuple[World, str] | None] = {first: None}
-    layer, steps = [first], 0
-    while layer:
-        following = []
-        for world in layer:
-            try:
-                found = model.steps(world)
-            except Broken as error:
-                raise Broken(f"{error}\n{story(came, world)}") from error
-            if not found:
-                following_or_end(model, came, world)
-            for name, after in found:
-                steps += 1
-                if after in came:
-                    continue
-                came[after] = (world, name)
-                try:
-                    model.check(after)
-                except Broken as error:
-                    raise Broken(f"{error}\n{story(came, after)}") from None
-                following.append(after)
-        layer = following
-        if len(came) > most:
-            raise OverflowError(f"more than {most} worlds")
-    return len(came), steps
-
-
-def following_or_end(model: Model, came: dict[World, tuple[World, str] | None], world: World) -> None:
-    try:
-        model.check_end(world)
-    except Broken as error:
-        raise Broken(f"{error}\n{story(came, world)}") from None
-
-
-def story(came: dict[World, tuple[World, str] | None], world: World) -> str:
-    """How it came to this."""
-    told = []
-    at: World | None = world
-    while at is not None:
-        before = came[at]
-        told.append(f"{at.time:3}  {before[1] if before else 'the beginning'}")
-        at = before[0] if before else None
-    return "\n".join(reversed(told))
+            raise BrokenError(f"{self.states[world.state].ids} are left behind")

@@ -70,14 +70,19 @@ class Code(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         for old, new in self._changes.pop(module.__name__.partition(".")[2], ()):
             assert source.count(old) == 1, f"the guard {old!r} is not in {path.name}, or there twice"
             source = source.replace(old, new)
-        source = source.replace("from nodelease", f"from {self._name}").replace("from imagejob_operator.limits.plan", f"from {self._name}.operator_plan")
+        source = source.replace("from nodelease", f"from {self._name}").replace(
+            "from imagejob_operator.limits.plan", f"from {self._name}.operator_plan"
+        )
         exec(compile(source, path.name, "exec"), module.__dict__)  # noqa: S102  our own source
         if path.name == "clock.py":
             module.__dict__.update(
-                now=lambda: self.time, clock_id=lambda: self.clock_name, wall_time=lambda: "", wall_microseconds=lambda: self.wall()
+                now=lambda: self.time, clock_id=lambda: self.clock_name, wall_time=lambda: "", wall_microseconds=self._wall
             )
         if path.name == "constants.py":
             module.__dict__.update(TAKE_UP_SECONDS=3)
+
+    def _wall(self) -> int:
+        return self.wall()
 
     def _path(self, fullname: str) -> Path:
         name = fullname.partition(".")[2]
@@ -85,4 +90,3 @@ class Code(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return Path(str(_OPERATOR[name.removeprefix("operator_")].__file__))
         folder = _LEASE / name.replace(".", "/")
         return folder if folder.is_dir() else folder.with_suffix(".py")
-
