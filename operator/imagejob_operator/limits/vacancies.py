@@ -7,6 +7,7 @@ since: the new Lease is not made earlier. Nothing is waited for where nobody can
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from imagejob_operator.limits.facts import Goal, Pair
 from imagejob_operator.limits.plan import Beginning
@@ -14,6 +15,8 @@ from imagejob_operator.limits.pods import PodPresence
 from imagejob_operator.limits.records import LeaseRecord
 from imagejob_operator.limits.repair import highest_fence, patience_seconds
 from nodelease.clock import wall_microseconds
+
+_REMEMBERED: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Vacancies:
     def note(self, record: LeaseRecord, goal: Goal | None) -> None:
         """A Lease that was like this is gone."""
         now = self._clock()
-        self._vacancies = {pair: vacancy for pair, vacancy in self._vacancies.items() if vacancy.until > now}
+        if len(self._vacancies) >= _REMEMBERED:
+            self._vacancies = {pair: vacancy for pair, vacancy in self._vacancies.items() if vacancy.until > now}
         state = record.state
         if state is None:
             until = now + patience_seconds(record.lease, goal)
