@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from imagejob_api.output_in_pods import FIX
 from imagejob_api.pod import ErrorReport, PlanReport, PodImages, PodProgress, PodResult, RunnerExit, SummaryReport
 from imagejob_operator.kubernetes import NotFoundError
 from imagejob_operator.kubernetes.kinds import CONFIG_MAP, EVENT, IMAGE_JOB, IMAGE_PIPELINE, JOB, NODE_LIMIT, POD
@@ -175,6 +176,33 @@ async def test_what_no_attempt_can_help_fails_a_job_at_once(world: World) -> Non
     said = "weights.pt has the digest 12ab, and the pipeline says 34cd"
     await world.end_pod(pods[0], RunnerExit.MODEL_REFUSED, PodResult(error=ErrorReport(message=said)))
     assert (await world.condition("flowers", "Failed", "ModelRefused", REASON_SECONDS)).startswith(said)
+
+
+@pytest.mark.usefixtures("operator")
+async def test_an_output_that_is_away_is_said_until_it_is_back_and_one_that_refuses_ends_the_job(world: World) -> None:
+    await world.create("flowers")
+    pods = await world.running_pods("flowers", 2)
+    why = "cannot write s3://results/flowers/_imagejob/writable: http://s3 cannot be reached: Connection refused"
+    await world.report(pods[0], PodProgress(storage=why))
+    assert await world.condition("flowers", "Stalled", "StorageUnreachable", REASON_SECONDS) == why
+    await world.report(pods[0], PodProgress())
+    await world.condition("flowers", "Stalled", "NotStalled", REASON_SECONDS)
+    refused = "cannot write s3://results/flowers/_imagejob/writable: NoSuchBucket; make the bucket s3://results"
+    await world.end_pod(pods[1], RunnerExit.STORAGE_REFUSED, PodResult(error=ErrorReport(message=refused)))
+    assert (await world.condition("flowers", "Failed", "StorageRefused", REASON_SECONDS)).startswith(refused)
+    told = {event["reason"]: event["message"] for event in await world.api.list(EVENT, world.namespace)}
+    assert told["StorageUnreachable"] == why
+    assert told["StorageRefused"].startswith(refused)
+
+
+@pytest.mark.usefixtures("operator")
+async def test_an_output_inside_the_pods_makes_no_pod_until_it_is_corrected(world: World) -> None:
+    await world.create("flowers", output={"url": "file:///tmp/rows"})
+    message = await world.condition("flowers", "Stalled", "OutputInPods", REASON_SECONDS)
+    assert message == f"The output file:///tmp/rows is a folder inside each pod, and 5 pods work, one for each shard; {FIX}."
+    assert await world.job("flowers") is None
+    await world.change("flowers", output={"url": "s3://results/flowers"})
+    await world.running_pods("flowers", 2)
 
 
 @pytest.mark.usefixtures("operator")
