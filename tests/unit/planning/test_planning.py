@@ -182,9 +182,11 @@ async def test_a_prefix_is_listed_again(job: JobMaker) -> None:
 
 
 async def test_duplicate_ids_are_refused_before_anything_is_written(job: JobMaker) -> None:
+    manifest = job.folder / "inputs.jsonl"
     urls = [*inline(10)["urls"], {"id": "image-3", "url": "/other.jpg"}]
+    manifest.write_text("".join(f"{json.dumps(url)}\n" for url in urls))
     with pytest.raises(DuplicateIdError, match="inputs 4 and 11 of the source both have the id 'image-3'"):
-        await plan(job({"urls": urls}))
+        await plan(job({"manifest": {"url": str(manifest)}}))
     assert files(job.output) == {}
 
 
