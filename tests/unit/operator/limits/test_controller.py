@@ -248,6 +248,7 @@ async def test_a_container_that_was_started_again_frees_what_its_last_process_ha
         holders=(Holder(f"{NINE}-1.1", "team-a/a", 1, 0, (0,)),),
         queue=(*(Waiter(f"{TEN}-1.{number}", "team-a/a") for number in (1, 2)), Waiter("c", "team-a/c")),
         transitions=1,
+        bounds=BOUNDS,
     )
     server.put(NODE_LIMIT, node_limit(slots=1))
     server.put(LEASE, lease(before))
