@@ -1,16 +1,20 @@
 """Jobs are cancelled, suspended and resumed while they run."""
 
 import json
+from functools import partial
 from typing import Final
 
 from imagejob_api.imagejob import Phase
 from imagejob_api.pod import RunnerExit
 from tests.e2e.team import Json, Team, call, gpu
 from tests.e2e.timeline import shown
+from tests.e2e.waiting import eventually
+from tests.tools.chart import NAMESPACE as LEASES
 
 _IMAGES: Final = 80
 _CHUNK: Final = 2
 _PODS: Final = 4
+_PROMPT_SECONDS: Final = 15
 _STEP: Final = call("work", seconds=1, limits=[gpu("5s")])
 
 
@@ -81,3 +85,25 @@ def test_a_suspended_job_ends_its_pods_and_goes_on_when_it_is_resumed(team: Team
     assert phases == [Phase.RUNNING, Phase.SUSPENDED, Phase.RUNNING, Phase.SUCCEEDED]
     assert table.done == sorted(table.done)
     assert set(table.done) - {0, _IMAGES}, "it was seen on its way"
+
+
+def test_what_was_made_for_pods_is_made_again_when_somebody_deletes_it(team: Team) -> None:
+    team.apply(long_job(team, "robbed"))
+    team.wait_until_working("robbed", images=4)
+    account = "imagejob-runner"
+    made = (
+        ("configmap", "robbed", team.namespace),
+        ("serviceaccount", account, team.namespace),
+        ("rolebinding", account, team.namespace),
+        ("rolebinding", f"{account}.{team.namespace}", LEASES),
+    )
+    for kind, name, namespace in made:
+        place = f"--namespace={namespace}"
+        team.cluster.kubectl("delete", kind, name, place)
+        found = f"{kind}{'.rbac.authorization.k8s.io' if kind == 'rolebinding' else ''}/{name}\n"
+        eventually(partial(team.cluster.kubectl, "get", kind, name, place, "--output=name"), wanted=found, seconds=_PROMPT_SECONDS)
+    robbed = team.running("robbed")[0]["metadata"]["name"]
+    team.kubectl("delete", "pod", robbed, "--wait=false")  # its successor needs all of it
+    team.wait_until_finished("robbed")
+    assert team.condition("robbed", "Finished")["reason"] == "Succeeded"
+    assert len(team.check_output("robbed")) == _IMAGES
