@@ -16,6 +16,8 @@ BENCHES = {
     "handover": "a slot's way from process to process on a real API server, against a bare write's way to a watch",
     "operator_memory": "the operator's memory with 1,200 ImageJobs of the largest size and 10,000 small ones, and at a restart over them",
     "decode": "decode + resize against a bare Pillow loop",
+    "engine": "tiny pictures and a free model, against a loop in one thread: what moving an image through the stages costs",
+    "decodebound": "500x375 photos and a free model, against bare Pillow on as many threads and in as many processes",
     "throughput": "the runner against a bare torch loop over tensors that are decoded already",
     "outofbox": "600 mixed photos with no setting by the user, against a plain torch DataLoader script",
 }

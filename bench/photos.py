@@ -27,7 +27,7 @@ def mixed() -> Path:
     if done.exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    originals = [Image.open(str(files(package) / path)).convert("RGB") for package, path in (*_NAMES, *_MORE)]
+    originals = _originals()
     sizes = [size for count, size in MIX for _ in range(count)]
     random.Random(0).shuffle(sizes)  # noqa: S311  the same mix every time
     for number, size in enumerate(sizes):
@@ -48,6 +48,26 @@ def small(copies: int = 1) -> Path:
                 shutil.copyfile(path, part / f"{copy}-{path.name}")
         part.rename(folder)
     return folder
+
+
+def tiny(count: int, side: int) -> Path:
+    """A folder of square JPEGs of `side` pixels, each cut out of another place of a real photo; made once."""
+    folder = FOLDER / f"tiny-{count}-{side}"
+    if not folder.exists():
+        part = FOLDER / f"{folder.name}.part"
+        part.mkdir(parents=True, exist_ok=True)
+        originals = _originals()
+        for number in range(count):
+            photo = originals[number % len(originals)]
+            left, top = number * 7 % (photo.width - 4 * side), number * 11 % (photo.height - 4 * side)
+            picture = photo.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + 4 * side, top + 4 * side))
+            picture.save(part / f"{number:05d}.jpg", quality=90)
+        part.rename(folder)
+    return folder
+
+
+def _originals() -> list[Image.Image]:
+    return [Image.open(str(files(package) / path)).convert("RGB") for package, path in (*_NAMES, *_MORE)]
 
 
 def _cut(photo: Image.Image, number: int, size: tuple[int, int]) -> Image.Image:
