@@ -27,7 +27,7 @@ def events(team: Team, job: str) -> list[str]:
     [("segfault", "Crashed", "SIGSEGV"), ("use_up_memory", "OutOfMemory", "Give template.resources.limits.memory more")],
 )
 def test_the_first_crash_is_told(team: Team, measured: Measured, function: str, reason: str, words: str) -> None:
-    job = team.image_job("crashes", [call(function)], images=1, template={"resources": {"limits": {"memory": "512Mi"}}})
+    job = team.image_job("crashes", [call(function, step="crash")], images=1, template={"resources": {"limits": {"memory": "512Mi"}}})
     condition = told(team, job, ConditionType.RETRYING, reason, measured)
     (pod, *_) = team.pods("crashes")
     assert words in condition["message"]
@@ -53,10 +53,10 @@ def test_an_image_without_torch(team: Team, measured: Measured) -> None:
     assert len(team.pods("torchless")) == 1
 
 
-def test_an_image_without_the_runner(team: Team, python_image: str, measured: Measured) -> None:
-    job = team.image_job("empty", [call("work", seconds=0)], images=4, parallelism=2, chunkSize=1, template={"image": python_image})
+def test_an_image_without_the_runner(team: Team, operator_image: str, measured: Measured) -> None:
+    job = team.image_job("empty", [call("work", seconds=0)], images=4, parallelism=2, chunkSize=1, template={"image": operator_image})
     condition = told(team, job, ConditionType.FAILED, "ContainerStartFailed", measured)
-    assert f"The image {python_image} has no imagejob-runner" in condition["message"]
+    assert f"The image {operator_image} has no imagejob-runner" in condition["message"]
     assert "template.image" in condition["message"]
     assert team.running("empty") == []
     assert LABEL_JOB in team.pods("empty")[0]["metadata"]["labels"]
