@@ -242,6 +242,12 @@ BROKEN = [
         "exactly one of topK, embedding, tensor must be set",
     ),
     Broken("no slots", node_limit(active=True), "spec", "exactly one of slots, slotsPerDevice must be set"),
+    Broken(
+        "hold of no unit",
+        node_limit(slots=1, maxHold="60"),
+        "spec.maxHold",
+        "must be a duration of whole numbers with h, m, s or ms, such as 500ms, 30s or 1h30m",
+    ),
     Broken("slots twice", node_limit(slots=1, slotsPerDevice=1), "spec", "exactly one of slots, slotsPerDevice must be set"),
 ]
 BROKEN += [

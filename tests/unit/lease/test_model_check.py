@@ -115,7 +115,7 @@ MUTANTS: dict[str, tuple[str, Change]] = {
         AWAY,
         (
             "operator_plan",
-            "transitions.begin(LeaseState(goal.slots, goal.duration_seconds, goal.active), beginning.epoch)",
+            "transitions.begin(LeaseState(goal.slots, goal.duration_seconds, goal.active, bounds=goal.bounds), beginning.epoch)",
             "LeaseState(goal.slots)",
         ),
     ),

@@ -13,7 +13,7 @@ from nodelease import transitions
 from tests.unit.lease.model import machine
 
 QUICK = settings(
-    max_examples=150,
+    max_examples=600,
     stateful_step_count=15,
     deadline=None,
     database=None,
@@ -61,8 +61,8 @@ MUTATIONS = {
         "return any(self.grantable(other)",
     ),
     "state: yield passes over requests too large": ("self.grantable(other) and other.priority", "other.priority"),
-    "state: yield does not give way to lower priority": ("self.grantable(other) and other.priority >= priority", "self.grantable(other)"),
-    "state: yield gives way to equal priority": ("other.priority >= priority for other", "other.priority > priority for other"),
+    "state: yield does not give way to lower priority": ("self.grantable(other) and other.priority >= bounded", "self.grantable(other)"),
+    "state: yield gives way to equal priority": ("other.priority >= bounded for other", "other.priority > bounded for other"),
     "renew only who is there": (
         "if not any(holder.id == request_id and holder.fence == fence for",
         "if not any(holder.id == request_id for",

@@ -168,7 +168,7 @@ FAILURES: Final[dict[str, Attempt]] = {
     "inline": lambda place: place.list(urls=[{"url": f"https://{USER}/"}]),
     "prefix on the web": lambda place: place.list(prefix={"url": place.web("a")}),
     "prefix in a file": lambda place: place.list(prefix={"url": f"file:///no/such?{SIGNED}"}),
-    "ids": lambda place: planned(place.folder / "out", urls=[{"url": place.web("a")}, {"url": place.web("a")}]),
+    "ids": lambda place: planned(place.folder / "out", manifest=place.manifest("twice.txt", f"{place.web('a')}\n{place.web('a')}")),
     "no rows": lambda place: planned(place.folder / "out", manifest=place.manifest("a.txt", "")),
 }
 
