@@ -86,7 +86,7 @@ def _why_not(program: str) -> int | None:
 
 def _who(program: str) -> str:
     """What the queue shows on one machine: the command and this process. In a cluster it shows the pod."""
-    return f"exec/{printable(Path(program).name).replace(',', '_')}-{os.getpid()}"
+    return f"exec/{printable(Path(program).name)[:200].replace(',', '_')}-{os.getpid()}"
 
 
 async def _acquired(client: LeaseClient, order: Order, signals: PassedSignals) -> Holding | None:

@@ -17,7 +17,7 @@ from nodelease import transitions
 from nodelease.bounds import UNBOUNDED, Bounds
 from nodelease.claim import Claim
 from nodelease.clock import now
-from nodelease.constants import CLOSE_TIMEOUT_SECONDS, DEFAULT_DURATION_SECONDS, LIMIT_NAME
+from nodelease.constants import CLOSE_TIMEOUT_SECONDS, DEFAULT_DURATION_SECONDS, LIMIT_NAME, MOST_POD
 from nodelease.exceptions import ClientClosedError, ConflictError, InvalidRequestError
 from nodelease.holding import Holding
 from nodelease.identity import new_prefix
@@ -44,8 +44,8 @@ class LeaseClient:
     """
 
     def __init__(self, store: Callable[[str], LeaseStore], pod: str, container: str = "") -> None:
-        if not pod or "," in pod:
-            raise InvalidRequestError(f"pod must be a name without commas, and is {pod!r}")
+        if not pod or "," in pod or len(pod) > MOST_POD:
+            raise InvalidRequestError(f"pod must be a name without commas of at most {MOST_POD} characters, and is {pod!r:.400}")
         self.pod = pod
         self._make_store = store
         self._prefix = new_prefix(container)

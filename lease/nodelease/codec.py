@@ -36,15 +36,18 @@ from nodelease.constants import (
     ANNOTATION_QUEUE,
     ANNOTATION_SLOTS,
     DEFAULT_DURATION_SECONDS,
+    MOST_POD,
 )
 from nodelease.exceptions import MalformedLeaseError
-from nodelease.runs import following, is_numbered, packed
+from nodelease.runs import packed, run
 from nodelease.state import Holder, LeaseState, Waiter
 
 MOST_CHARACTERS: Final = 65_536
 """Of holders, queue and `holderIdentity` together; the admission policy refuses more."""
 MOST_REQUESTS: Final = 8192
 """In the queue. A few characters can stand for many, and everyone reads them all."""
+MOST_ID: Final = 200
+"""Characters of an id. One entry of the queue makes thousands of them, so this bounds what a Lease costs whoever reads it: 2.5 MB."""
 _DIGITS: Final = 18
 """Of the largest number: more than any, and few enough for 64 bits."""
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
@@ -177,6 +180,13 @@ def _typed(value: object, kind: type[Any], where: str) -> Any:  # noqa: ANN401  
     return value
 
 
+def _name(value: object, where: str, most: int) -> str:
+    name = cast("str", _typed(value, str, where))
+    if len(name) > most:
+        raise _fail(where, f"at most {most} characters", name)
+    return name
+
+
 def _whole(value: object, where: str, least: int = 0) -> int:
     number = cast("int", _typed(value, int, where))
     if number < least:
@@ -230,8 +240,8 @@ def _holders(entries: list[dict[str, object]]) -> tuple[Holder, ...]:
     for index, entry in enumerate(entries):
         where = f"annotation {ANNOTATION_HOLDERS}[{index}]"
         holder = Holder(
-            id=_typed(entry.get("id"), str, f"{where}.id"),
-            pod=_typed(entry.get("pod"), str, f"{where}.pod"),
+            id=_name(entry.get("id"), f"{where}.id", MOST_ID),
+            pod=_name(entry.get("pod"), f"{where}.pod", MOST_POD),
             fence=_whole(entry.get("fence"), f"{where}.fence", least=1),
             beat=_whole(entry.get("beat"), f"{where}.beat"),
             slots=(_whole(entry.get("slot"), f"{where}.slot"),),
@@ -249,22 +259,28 @@ def _queue(entries: list[dict[str, object]]) -> tuple[Waiter, ...]:
     for index, entry in enumerate(entries):
         request, pod, priority = entry.get("id"), entry.get("pod"), entry.get("priority")
         # All who wait read the whole queue at each hand-over: what is well should not take the time to say what might not be.
-        if type(request) is str and type(pod) is str and type(priority) is int and "slots" not in entry and "count" not in entry:
+        if (
+            (type(request) is str and len(request) <= MOST_ID)
+            and (type(pod) is str and len(pod) <= MOST_POD)
+            and (type(priority) is int and "slots" not in entry and "count" not in entry)
+        ):
             waiters.append(Waiter(request, pod, priority))
             continue
         where = f"annotation {ANNOTATION_QUEUE}[{index}]"
         waiter = Waiter(
-            id=_typed(entry.get("id"), str, f"{where}.id"),
-            pod=_typed(entry.get("pod"), str, f"{where}.pod"),
+            id=_name(entry.get("id"), f"{where}.id", MOST_ID),
+            pod=_name(entry.get("pod"), f"{where}.pod", MOST_POD),
             priority=_typed(entry.get("priority", 0), int, f"{where}.priority"),
             slots=_whole(entry.get("slots", 1), f"{where}.slots", least=1),
         )
         count = _whole(entry.get("count", 1), f"{where}.count", least=1)
         if len(waiters) + count > MOST_REQUESTS:
             raise MalformedLeaseError(f"annotation {ANNOTATION_QUEUE} must stand for at most {MOST_REQUESTS} requests")
-        if count > 1 and not is_numbered(waiter.id):
+        ids = run(waiter.id, count) if count > 1 else [waiter.id]
+        if not ids:
             raise _fail(f"{where}.id", "one that ends with a number, since it has a count", waiter.id)
-        waiters += [waiter, *(replace(waiter, id=following(waiter.id, step)) for step in range(1, count))]
+        _name(ids[-1], f"the last id of {where}", MOST_ID)
+        waiters += [Waiter(each, waiter.pod, waiter.priority, waiter.slots) for each in ids]
     return tuple(waiters)
 
 

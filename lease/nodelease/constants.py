@@ -39,3 +39,6 @@ MOST_GRANTS: Final = 2**31 - 1
 
 LIMIT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
 """What a limit may be called: it becomes part of a Lease's name and of a file's name."""
+
+MOST_POD: Final = 320
+"""Characters of `namespace/name`: Kubernetes allows 63 and 253."""

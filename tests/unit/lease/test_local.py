@@ -245,6 +245,7 @@ def test_limits_are_made_changed_and_listed(client: LeaseClient, directory: Path
         (lambda client: client.acquire_blocking("gpu", timeout=-1), "timeout not negative"),
         (lambda client: client.define("gpu", slots=-1), "slots must be at least 0"),
         (lambda client: LeaseClient.local("a,b"), "a name without commas"),  # noqa: ARG005  of one kind
+        (lambda client: LeaseClient.local("a" * 321), "at most 320 characters"),  # noqa: ARG005  of one kind
     ],
 )
 def test_what_cannot_be_meant_is_refused(client: LeaseClient, call: Callable[[LeaseClient], object], message: str) -> None:

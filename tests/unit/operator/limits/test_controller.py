@@ -264,6 +264,11 @@ async def test_a_container_that_was_started_again_frees_what_its_last_process_ha
     assert len(found.holders) == 1
 
 
+def test_where_no_container_has_ended_no_id_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagejob_operator.limits.processes.origin", None)
+    assert not has_ended(f"{TEN}-1.1", {}), "a Lease may have thousands"
+
+
 @pytest.mark.parametrize(("container", "kept"), [("main", False), ("side", True), ("unknown", True)])
 def test_a_process_that_tells_its_container_ends_with_it(container: str, *, kept: bool) -> None:
     ends = container_ends(ended(pod("a"), main=11, side=0))
