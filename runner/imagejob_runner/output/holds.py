@@ -52,18 +52,17 @@ class _Record(NamedTuple):
 async def check_holds(output: OutputStore, report: VerifyReport) -> None:
     """Reads all audit records and adds what is wrong to a report. Memory grows with the number of holds, not with that of images."""
     slots: dict[_Slot, list[_Record]] = defaultdict(list)
-    files: dict[tuple[str, str], int] = defaultdict(int)
+    files: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
     async for name in output.names(HOLDS_FOLDER):
         match = _NAME.fullmatch(name)
         if match is None:
             report.add(name, None, "no file of audit records has such a name", "remove it: nothing of this job wrote it")
             continue
-        run = (match["shard"], match["run"])
-        if int(match["number"]) != files[run] + 1:
-            report.add(name, None, f"file {files[run] + 1} of run {match['run']} should stand before it", _DAMAGED)
-        files[run] = int(match["number"])
+        files[match["shard"], match["run"]].append((int(match["number"]), name))
         if await _read(output, name, match["run"], slots, report) != match["digest"]:
             report.add(name, None, "its bytes are not those that its name has the digest of", _DAMAGED)
+    for (_, run), numbered in files.items():
+        _check_numbers(run, sorted(numbered), report)
     report.holds.slots = len(slots)
     for slot, records in slots.items():
         _check_slot(slot, sorted(records), report)
@@ -84,6 +83,15 @@ async def _read(output: OutputStore, name: str, run: str, slots: dict[_Slot, lis
         slots[slot].append(record)
         report.holds.records += 1
     return digest.hexdigest()[:DIGITS]
+
+
+def _check_numbers(run: str, files: list[tuple[int, str]], report: VerifyReport) -> None:
+    """Makes sure that the files of a run go from 1 on. The order of their names says nothing: a long run has longer numbers in them."""
+    before = 0
+    for number, name in files:
+        if number != before + 1:
+            report.add(name, None, f"file {before + 1} of run {run} should stand before it", _DAMAGED)
+        before = number
 
 
 def _check_slot(slot: _Slot, records: list[_Record], report: VerifyReport) -> None:

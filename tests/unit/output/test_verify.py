@@ -1,17 +1,20 @@
 """The proof: a whole output passes, and each kind of damage is found, named and given a remedy."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from imagejob_api.imagejob import FailurePolicy
+from imagejob_runner.audit import holds_name
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.output import decode_rows, encode_rows, finalize, parquet, verify
 from imagejob_runner.output.codec import dump
+from imagejob_runner.output.holds import check_holds
 from imagejob_runner.output.parquet import SCHEMA
+from imagejob_runner.output.report import VerifyReport
 from imagejob_runner.rows import Row
 from imagejob_runner.sealed import LINE, sealed_file
 from imagejob_runner.storage import open_output
@@ -156,6 +159,28 @@ async def test_holds_that_are_right(done: Make) -> None:
     report = await verify(job.output)
     assert report.problems == []
     assert (report.holds.records, report.holds.slots, report.holds.overlaps) == (8, 5, 0)
+
+
+async def test_a_run_of_more_audit_files_than_their_names_have_digits_for(done: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await finished(done)
+    written = sorted(holds_name(0, "run", number, b"") for number in range(1, 10_002))
+
+    async def names(_: str) -> AsyncIterator[str]:
+        for name in written:
+            yield name
+
+    async def lines(_: str) -> AsyncIterator[bytes]:
+        for line in ():
+            yield line
+
+    monkeypatch.setattr(job.output, "names", names)
+    monkeypatch.setattr(job.output, "lines", lines)
+    report = VerifyReport("x", total=10)
+    await check_holds(job.output, report)
+    assert report.problems == []
+    written.remove(holds_name(0, "run", 10_000, b""))
+    await check_holds(job.output, report)
+    assert ["file 10000 of run run should stand before it" in str(problem) for problem in report.problems] == [True]
 
 
 @pytest.mark.parametrize(
