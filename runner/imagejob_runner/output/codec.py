@@ -18,19 +18,19 @@ STATUSES: Final = ("ok", "failed", "skipped")
 _ERROR_TYPES: Final = {"code": str, "message": str, "attempts": int, "retryable": bool}
 
 
-def check_json(value: object, where: str, depth: int = 0) -> None:
+def check_json(value: object, where: str, depth: int = 1) -> None:
     """Makes sure that a value can stand in a row: JSON's types, finite numbers, text that is Unicode, not too deep.
 
     Args:
         value: The value.
         where: Its path, for the message, such as ``outputs.classify``.
-        depth: Lists and objects around it.
+        depth: Lists and objects around it; the row itself is one.
 
     Raises:
         ImageError: InvalidOutput, with the path of the part that cannot.
     """
-    if depth > MAX_DEPTH:
-        raise ImageError(ErrorCode.INVALID_OUTPUT, f"{where[:80]}… is nested more than {MAX_DEPTH} deep")
+    if depth >= MAX_DEPTH and isinstance(value, dict | list | tuple):
+        raise ImageError(ErrorCode.INVALID_OUTPUT, f"the row would be nested more than {MAX_DEPTH} deep at {where[:80]}…")
     match value:
         case None | bool() | int():
             pass

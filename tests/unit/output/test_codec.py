@@ -69,6 +69,20 @@ def test_what_is_no_json(value: object, message: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("innermost", [[], "x"])
+def test_what_is_nested_as_deep_as_it_may_be_can_be_read_again(form: str, innermost: object) -> None:
+    value = innermost
+    for _ in range(98 if innermost == "x" else 97):
+        value = [value]
+    outputs = {"x": value}
+    check_json(outputs, "outputs")
+    row = row_of(ImageItem(id="a", url="b", outputs=outputs))
+    assert decode_rows(encode_rows([row], form), form) == [row]
+    with pytest.raises(ImageError, match="nested more than 100 deep"):
+        check_json({"x": [value]}, "outputs")
+
+
+@pytest.mark.parametrize("form", FORMATS)
 def test_nan_never_reaches_a_part(form: str) -> None:
     item = ImageItem(id="a", url="b", outputs={"x": float("nan")})
     with pytest.raises(ValueError, match="JSON compliant"):
