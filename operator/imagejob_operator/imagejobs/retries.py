@@ -9,6 +9,7 @@ from typing import Final
 from imagejob_api.pod import Part, RunnerExit
 from imagejob_api.reasons import Reason
 from imagejob_operator.imagejobs.causes import is_permanent, lacks_runner, reason_of, was_evicted, words_of
+from imagejob_operator.imagejobs.counting import done
 from imagejob_operator.imagejobs.job_view import JobView, Stop
 from imagejob_operator.imagejobs.observed import Hindrance
 from imagejob_operator.imagejobs.pod_view import PodView
@@ -50,6 +51,8 @@ class Retries:
     """Indexes that have had a pod, and are not done."""
     limit: int = 0
     """Attempts that an index has after its first."""
+    rows: int = 0
+    """Rows that the whole ImageJob has."""
 
     @property
     def all_failing(self) -> bool:
@@ -94,7 +97,8 @@ class Retries:
         if never is not None:
             return Stop(Reason.CONTAINER_START_FAILED, words_of(never))
         alike = self._alike()
-        if job.failed_indexes and len(alike) >= _ALIKE and len(alike) == self.tried:
+        works = job.succeeded or self.rows  # indexes that are done are not among those that were tried
+        if job.failed_indexes and len(alike) >= _ALIKE and len(alike) == self.tried and not works:
             why = f"{self.hindrance.message if self.hindrance else ''}"
             return Stop(alike[0].reason, f"{why} Every index of the Job that was tried has failed like this, so no other is tried.")
         return None
@@ -108,7 +112,7 @@ def retries(now: Situation, job: JobView) -> Retries:
             pods_of[pod.index if job.part is Part.WORK else 0].append(pod)
     open_indexes = [pods for pods in pods_of.values() if not any(pod.phase == "Succeeded" for pod in pods)]
     found = [setback for pods in open_indexes if (setback := _setback(pods)) is not None]
-    return Retries(found, len(open_indexes), now.spec.failure_policy.backoff_limit_per_shard)
+    return Retries(found, len(open_indexes), now.spec.failure_policy.backoff_limit_per_shard, done(now.counts))
 
 
 def _setback(pods: Sequence[PodView]) -> Setback | None:

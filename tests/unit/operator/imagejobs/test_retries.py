@@ -1,5 +1,7 @@
 """Pods that fail and are tried again: told at once, with the next attempt; and ended where no other attempt helps."""
 
+from dataclasses import replace
+
 import pytest
 
 from imagejob_api.pod import Part, PodProgress, PodResult
@@ -137,6 +139,21 @@ def test_a_job_ends_when_its_first_shard_is_given_up_and_all_others_fail_in_the_
     for other in (pod(index=1), ended_pod(20, index=1, result=error("away"))):
         assert plan(given_up(*attempts, other, indexes="0")).actions == (), "one shard may hold an image that kills every pod"
     assert plan(given_up(*attempts, indexes="0")).actions == ()
+
+
+def test_a_job_of_which_something_works_is_not_hopeless() -> None:
+    attempts = [segfault(attempt=attempt, at=20.0 * attempt) for attempt in range(4)]
+    hopeless = [*attempts, segfault(3, at=70)]
+    done = [ended_pod(0, index=index, result=PodResult(images=images(2))) for index in (1, 2)]
+
+    succeeded = given_up(*hopeless, *done, indexes="0")
+    succeeded.jobs[0]["status"]["succeeded"] = 2
+    assert plan(succeeded).actions == ()
+    collected = given_up(*hopeless, indexes="0")
+    collected.jobs[0]["status"]["succeeded"] = 2
+    assert plan(collected).actions == (), "the pods of those that succeeded may be gone"
+    rows = {3: images(1)}
+    assert plan(replace(given_up(*hopeless, indexes="0"), reports=rows)).actions == (), "the index that fails has rows"
 
 
 def test_a_job_that_has_just_failed_says_no_less_than_before() -> None:
