@@ -21,7 +21,7 @@ COLOUR_PATTERN: Final = r"^#[0-9a-fA-F]{6}$"
 DEVICE_PATTERN: Final = r"^(auto|cpu|cuda(:[0-9]+)?)$"
 FUNCTION_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
-_UNIT_SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_UNIT_MILLISECONDS: Final = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _NOT_A_DURATION: Final = "must be a duration of whole numbers with h, m, s or ms, such as 500ms, 30s or 1h30m"
 
 
@@ -74,7 +74,8 @@ def duration_seconds(text: str) -> float:
     """
     if not _is_duration(text):
         raise ValueError(_NOT_A_DURATION)
-    return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in re.findall(r"([0-9]+)(ms|h|m|s)", text))
+    # Whole milliseconds until the end: a sum of fractions is another number than what is read where it is written down with a few digits.
+    return sum(int(number) * _UNIT_MILLISECONDS[unit] for number, unit in re.findall(r"([0-9]+)(ms|h|m|s)", text)) / 1000
 
 
 def _is_duration(text: str) -> bool:

@@ -1,7 +1,14 @@
-import pytest
+import re
 
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from imagejob_api.base import DURATION_PATTERN
 from imagejob_operator.limits.facts import Goal, InvalidLimitError, goal_of, gpu_devices, read_limit, read_node
 from nodelease.bounds import Bounds
+from nodelease.codec import decode, encode
+from nodelease.state import LeaseState
 from tests.unit.operator.limits.objects import BOUNDS, node, node_limit
 
 COUNT, REPLICAS = "nvidia.com/gpu.count", "nvidia.com/gpu.replicas"
@@ -69,3 +76,13 @@ def test_what_does_not_matter_of_a_node_makes_no_difference() -> None:
     other["metadata"]["resourceVersion"] = "9"
     other["status"]["conditions"] = [{"type": "Ready", "lastHeartbeatTime": "now"}]
     assert read_node(one) == read_node(other)
+
+
+@given(st.from_regex(re.compile(DURATION_PATTERN, re.ASCII), fullmatch=True).filter(lambda text: not text.endswith("\n")))
+@example("1s700ms")
+def test_a_lease_says_each_bound_as_the_limit_does(hold: str) -> None:
+    limit = read_limit(node_limit(slots=1, maxHold=hold))
+    goal = goal_of(limit, read_node(node()))
+    assert goal is not None
+    state = decode(encode(LeaseState(goal.slots, goal.duration_seconds, goal.active, bounds=goal.bounds)))
+    assert state.bounds == goal.bounds, "or it would be written again for ever"
