@@ -67,6 +67,8 @@ class ShardRun:
         self._unwritten: list[Hold] = []
         self._untaken: list[Hold] = []
         self._audit_files = 0
+        self._audit_file: tuple[str, bytes] | None = None
+        self._writing_holds = asyncio.Lock()
         self._holds_written = now()
         self.engine = Engine(
             request.pipeline,
@@ -171,11 +173,23 @@ class ShardRun:
         self._untaken += ended
 
     async def _write_holds(self) -> None:
-        self._collect_holds()
-        holds, self._unwritten = self._unwritten, []
-        if not holds:
-            return
+        """Writes the holds that have ended as the next audit file of this run; first the one that could not be written before, as it was.
+
+        That one may be there all the same, and no number may be left out: whoever verifies takes a gap for a loss.
+        """
+        async with self._writing_holds:
+            if self._audit_file is not None:
+                await self._write_audit_file(*self._audit_file)
+            self._collect_holds()
+            holds, self._unwritten = self._unwritten, []
+            if holds:
+                data = b"".join(hold.line() for hold in holds)
+                name = holds_name(self._request.shards[0], self._request.run_id, self._audit_files + 1, data)
+                self._audit_file = (name, data)
+                await self._write_audit_file(name, data)
+
+    async def _write_audit_file(self, name: str, data: bytes) -> None:
         self._holds_written = now()
+        await self._output.create(name, data)
+        self._audit_file = None
         self._audit_files += 1
-        data = b"".join(hold.line() for hold in holds)
-        await self._output.create(holds_name(self._request.shards[0], self._request.run_id, self._audit_files, data), data)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -62,6 +63,50 @@ async def test_holds_are_written_with_the_chunks_but_not_with_each_of_many(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_audit_records_that_could_not_be_written_are_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, lost: bool
+) -> None:
+    async def work(_: ImageItem) -> None:
+        pass
+
+    spec = ImageJobSpec.model_validate(
+        {
+            "source": {"urls": [{"id": str(number), "url": f"/{number}.jpg"} for number in range(3)]},
+            "pipeline": {"steps": [step("work", work, limits=("alpha",), hold="0s")]},
+            "output": {"url": str(tmp_path / "out")},
+            "chunkSize": 1,
+        }
+    )
+    assert spec.pipeline is not None
+    output = open_output(spec.output.url)
+    plan = await plan_job(spec, spec.pipeline, output, name="job", default_shards=1)
+    times = count(0.0, shard.HOLDS_SECONDS)
+    monkeypatch.setattr(shard, "now", lambda: next(times))
+    create, broken = LocalOutput.create, True
+
+    async def create_once_away(self: LocalOutput, name: str, data: bytes) -> bool:
+        nonlocal broken
+        if not (broken and name.startswith(HOLDS_FOLDER)):
+            return await create(self, name, data)
+        broken = False
+        if lost:
+            await create(self, name, data)
+        raise StorageError("away for a moment")
+
+    monkeypatch.setattr(LocalOutput, "create", create_once_away)
+    request = ShardRequest(spec.output.url, (0,), spec.pipeline, {}, retry_failed=False, run_id="run", settings=EngineSettings(cpus=1))
+    run = ShardRun(request, WantedSlots())
+    with pytest.raises(StorageError, match="away for a moment"):
+        await run.run()
+    again = ShardRun(replace(request, run_id="again"), WantedSlots())
+    await again.run()
+    await finalize(output, plan, FailurePolicy())
+    report = await verify(output)
+    assert report.problems == []
+    assert report.holds.records == len(run.take_holds()) + len(again.take_holds()) > 0, "each hold is written, and once"
 
 
 async def test_a_model_that_was_changed_after_planning_is_refused(tmp_path: Path) -> None:
