@@ -89,9 +89,9 @@ class RunnerExit(IntEnum):
     OUTPUT_REFUSED = 13
     """The output belongs to another job, or must be empty and is not; the whole Job fails."""
     STORAGE_REFUSED = 14
-    """The output's bucket is not there, or the credentials are wrong or may not write; the whole Job fails, before anything is computed."""
+    """The output's bucket is not there, or the credentials are wrong or may not write; the whole Job fails, before it is planned."""
     STORAGE = 20
-    """The source or the output cannot be reached. Another attempt."""
+    """The source or the output cannot be reached, or the output refuses a job that is planned. Another attempt."""
     DEVICE = 21
     """The GPU failed under this process. Another attempt."""
     STOPPED = 30

@@ -29,7 +29,7 @@ async def finish(context: Context) -> None:
     Raises:
         RunnerError: The output cannot be read or written.
     """
-    output = await writable_output(context)
+    output = await writable_output(context, planned=True)
     plan = await context.stop.or_else(read_plan(output))
     give_up = now() + PATIENCE_SECONDS
     while (summary := await complete(context, output, plan)).missing and now() < give_up:

@@ -6,6 +6,8 @@ import random
 from typing import Final
 
 from imagejob_api.pod import ANNOTATION_PROGRESS, PodProgress
+from imagejob_runner.constants import PLAN_FILE
+from imagejob_runner.exceptions import StorageAwayError, StorageError, StorageRefusedError
 from imagejob_runner.pod.context import Context
 from imagejob_runner.pod.own_pod import ReportError
 from imagejob_runner.pod.reporter import own_pod
@@ -19,12 +21,18 @@ _PROMPT_SECONDS: Final = 5.0
 logger = logging.getLogger(__name__)
 
 
-async def writable_output(context: Context) -> OutputStore:
+async def writable_output(context: Context, *, planned: bool) -> OutputStore:
     """The output, once it can be written to: a wrong bucket or wrong credentials must be told before anything is computed.
 
+    Once the job is planned it could be written to: a refusal then counts as an attempt, and ends no job.
+
+    Args:
+        context: The pod's.
+        planned: Whether the job is known to be planned; otherwise the output is asked.
+
     Raises:
-        StorageRefusedError: It cannot be written to as the job is.
-        StorageAwayError: Its storage was away for longer than pods wait.
+        StorageRefusedError: It cannot be written to as the job is, and the job is not planned yet.
+        StorageAwayError: Its storage was away for longer than pods wait, or refuses though the job is planned.
         StoppedError: A signal came first.
         InvalidJobError: The job's URL cannot be an output.
     """
@@ -32,9 +40,22 @@ async def writable_output(context: Context) -> OutputStore:
     told = _Told(context)
     try:
         await context.stop.or_else(until_writable(output, PATIENCE_SECONDS, told.away))
+    except StorageRefusedError as error:
+        if not (planned or await context.stop.or_else(_holds_plan(output))):
+            raise
+        raise StorageAwayError(str(error)) from error
     finally:
         await told.over()
     return output
+
+
+async def _holds_plan(output: OutputStore) -> bool:
+    """Whether there is a plan. Where nothing may be read either, nothing speaks for one."""
+    try:
+        async with asyncio.timeout(_PROMPT_SECONDS):
+            return await output.read(PLAN_FILE) is not None
+    except (StorageError, TimeoutError):
+        return False
 
 
 class _Told:

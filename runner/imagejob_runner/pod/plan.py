@@ -18,6 +18,6 @@ async def plan(context: Context) -> None:
     """
     job = context.job
     logger.info("Planning %s/%s into %s", job.namespace, job.name, job.spec.output.url)
-    made = await context.stop.or_else(make_plan(job, await writable_output(context)))
+    made = await context.stop.or_else(make_plan(job, await writable_output(context, planned=False)))
     context.tell(plan=PlanReport(total=made.total, shards=made.shards, chunk_size=made.chunk_size))
     logger.info("Planned: %d images in %d chunks and %d shards", made.total, made.chunks, made.shards)

@@ -45,7 +45,7 @@ async def work(context: Context) -> None:
         RunnerError: The work cannot go on.
     """
     job, pod = context.job, context.pod
-    output = await writable_output(context)
+    output = await writable_output(context, planned=job.spec.source.urls is None)
     plan = await context.stop.or_else(plan_to_work_by(job, output))
     shards = pod.shards(plan.shards)
     logger.info(

@@ -15,7 +15,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from imagejob_runner.constants import WRITABLE_FILE
 from imagejob_runner.exceptions import StorageAwayError, StorageError, StorageRefusedError
 from imagejob_runner.storage.base import Version, checked_name
-from imagejob_runner.storage.store_errors import brief, is_denied, is_missing, is_refusal
+from imagejob_runner.storage.store_errors import brief, is_denied, is_missing, is_refusal, is_untimely
 from imagejob_runner.storage.stores import Store, open_store
 from imagejob_runner.urls import ObjectUrl, object_url
 
@@ -190,7 +190,9 @@ class ObjectOutput:
     def _failure(self, verb: str, name: str, error: Exception) -> str:
         """What went wrong, where, and what to do."""
         bucket = f"{self._location.scheme}://{self._location.bucket}"
-        if is_denied(error):
+        if is_untimely(error):
+            advice = "check the clock here, and renew the credentials in the environment if they have expired"
+        elif is_denied(error) and is_refusal(error):
             advice = "check the credentials in the environment and what they may do"
         elif is_missing(error):
             advice = f"make the bucket {bucket}, or correct output.url, the endpoint or the access key: one of them is unknown there"

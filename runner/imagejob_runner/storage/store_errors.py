@@ -15,6 +15,10 @@ _NOT_SENT: Final = "error sending request"
 _CAUSE: Final = re.compile(r'(?:message|error): "([^"]+)"')
 _PASSING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 """Statuses below 500 that another attempt may not meet."""
+_CODE: Final = re.compile(r"<Code>([^<]*)</Code>")
+# What passes when a clock is set, a token renewed, or load is less, whatever the status that it comes with.
+_UNTIMELY: Final = ("RequestTimeTooSkewed", "ExpiredToken", "TokenRefreshRequired")
+_BUSY: Final = ("RequestTimeout", "SlowDown")
 # Where the clients look for a machine's own credentials when the environment names none.
 _METADATA_SERVERS: Final = ("169.254.169.254", "metadata.google.internal", "169.254.170.2")
 
@@ -43,8 +47,15 @@ def is_denied(error: Exception) -> bool:
     return isinstance(error, PermissionDeniedError | UnauthenticatedError)
 
 
+def is_untimely(error: Exception) -> bool:
+    """Whether the credentials are right, but not at this time: a clock is wrong, or they have expired and may be renewed."""
+    return _code(error) in _UNTIMELY
+
+
 def is_refusal(error: Exception) -> bool:
     """Whether a store has answered that it will not do what was asked, now or later; not if it did not answer or cannot for a moment."""
+    if _code(error) in (*_UNTIMELY, *_BUSY):
+        return False
     if is_missing(error) or is_denied(error) or isinstance(error, NotSupportedError):
         return True
     answer = _STATUS.search(str(error)) if isinstance(error, BaseError) else None
@@ -52,3 +63,9 @@ def is_refusal(error: Exception) -> bool:
         return False
     status = int(answer[1])
     return status not in _PASSING and (status < HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.NOT_IMPLEMENTED)
+
+
+def _code(error: Exception) -> str:
+    """The store's own word for what is wrong; empty without one."""
+    found = _CODE.search(str(error)) if isinstance(error, BaseError) else None
+    return found[1] if found is not None else ""

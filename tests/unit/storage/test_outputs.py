@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from obstore.exceptions import GenericError
+from obstore.exceptions import BaseError, GenericError, PermissionDeniedError
 
 from imagejob_runner.constants import WRITABLE_FILE
 from imagejob_runner.exceptions import InvalidJobError, StorageAwayError, StorageError, StorageRefusedError
@@ -175,6 +175,24 @@ def test_which_answers_are_refusals() -> None:
     said = "Generic S3 error: Error performing PUT http://host/b/k in 1ms - Server returned non-2xx status code"
     refused = [status for status in (301, 400, 403, 405, 408, 409, 429, 500, 501, 503) if is_refusal(GenericError(f"{said}: {status} x"))]
     assert refused == [301, 400, 403, 405, 501]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code", "refused"),
+    [
+        (PermissionDeniedError, 403, "RequestTimeTooSkewed", False),
+        (PermissionDeniedError, 403, "SlowDown", False),
+        (GenericError, 400, "ExpiredToken", False),
+        (GenericError, 400, "RequestTimeout", False),
+        (PermissionDeniedError, 403, "InvalidAccessKeyId", True),
+        (PermissionDeniedError, 403, "AccessDenied", True),
+        (GenericError, 400, "InvalidRequest", True),
+    ],
+)
+def test_what_a_store_takes_back_is_no_refusal(kind: type[BaseError], status: int, code: str, *, refused: bool) -> None:
+    answer = f"<Error><Code>{code}</Code><Message>words</Message></Error>"
+    said = f"Error performing PUT http://host/b/k in 1ms - Server returned non-2xx status code: {status} x: {answer}"
+    assert is_refusal(kind(said)) is refused
 
 
 def test_a_folder_on_a_full_disk_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
