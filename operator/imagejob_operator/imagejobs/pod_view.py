@@ -12,6 +12,7 @@ from imagejob_operator.manifest import Json
 from imagejob_operator.timestamps import parse_time
 
 _ENDED = ("Succeeded", "Failed")
+_ATTACHED = ("persistentVolumeClaim", "ephemeral", "csi")
 _LONGEST_WORDS = 1000
 _INDEX_DIGITS = 9
 _LONGEST_TEXT = 2000
@@ -38,7 +39,8 @@ class PodView:
     ready: bool
     unschedulable: str
     """The scheduler's words, if it finds no node, or is not to look for one yet."""
-    unschedulable_since: datetime | None
+    scheduled_at: datetime | None
+    """When the scheduler last said whether there is a node."""
     waiting: tuple[str, str]
     """Reason and message of a container that does not run yet."""
     exit_code: int | None
@@ -52,6 +54,8 @@ class PodView:
     """Whether it was to go, by an eviction or a drain: this counts for no attempt."""
     image: str
     """Its container's image."""
+    attaches: bool
+    """Whether it has a volume that somebody must make or attach before its container starts."""
     claims: tuple[str, ...]
     """ResourceClaims that it names."""
     result: PodResult | None
@@ -87,7 +91,7 @@ class PodView:
             deletion=parse_time(metadata.get("deletionTimestamp")),
             ready=conditions.get("Ready", {}).get("status") == "True",
             unschedulable=scheduled.get("message", "")[:_LONGEST_TEXT] if refused else "",
-            unschedulable_since=parse_time(scheduled.get("lastTransitionTime")) if refused else None,
+            scheduled_at=parse_time(scheduled.get("lastTransitionTime")),
             waiting=(waiting.get("reason", ""), waiting.get("message", "")[:_LONGEST_TEXT]),
             exit_code=terminated.get("exitCode"),
             exit_reason=terminated.get("reason", ""),
@@ -95,6 +99,7 @@ class PodView:
             ended_at=parse_time(terminated.get("finishedAt")),
             disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
             image=next((each.get("image", "") for each in spec.get("containers") or () if each.get("name") == RUNNER_CONTAINER), ""),
+            attaches=any(kind in volume for volume in spec.get("volumes") or () for kind in _ATTACHED),
             claims=tuple(each["resourceClaimName"] for each in spec.get("resourceClaims") or () if each.get("resourceClaimName")),
             result=result,
             progress=_read(PodProgress, annotations.get(ANNOTATION_PROGRESS)),

@@ -18,9 +18,12 @@ PATIENCE_SECONDS: Final = 5.0
 """How long pods may take to be made, placed or started before somebody is asked why they are not."""
 SILENCE_SECONDS: Final = 10.0
 """How long they may take while nobody says why."""
+ATTACHING_SECONDS: Final = 60.0
+"""The same for pods with volumes that are made or attached for them, which takes a cloud so long."""
 ASK_SOON_SECONDS: Final = 5.0
 ASK_AGAIN_SECONDS: Final = 30.0
-"""Between two looks at Events: at first, and once somebody should have spoken."""
+"""Between two looks at Events: in the first minute, and later."""
+_SOON_FOR_SECONDS: Final = 60.0
 NEXT_POD_SECONDS: Final = 60.0
 """How long the Job controller may take to make a pod in the place of one that has ended: its longest backoff after a refusal."""
 
@@ -84,9 +87,10 @@ def diagnose(now: Situation, job: JobView, again: Retries) -> Diagnosis:
         return Diagnosis(_unplaced(now, unplaced))
     if pods and not waiting:  # all of them are on their way out
         return Diagnosis(failing, again_after=ASK_AGAIN_SECONDS)
-    pause = ASK_SOON_SECONDS if waited < SILENCE_SECONDS else ASK_AGAIN_SECONDS
+    pause = ASK_SOON_SECONDS if waited < _SOON_FOR_SECONDS else ASK_AGAIN_SECONDS
+    quiet = ATTACHING_SECONDS if any(pod.attaches for pod in waiting) else SILENCE_SECONDS
     inquiry = _about(waiting[0], pause) if waiting else Inquiry("Job", job.uid, pause)
-    silent = _silence(job, waiting, since) if waited >= SILENCE_SECONDS and not now.seen.pulling else None
+    silent = _silence(job, waiting, since) if waited >= quiet and not now.seen.pulling else None
     complaint = _with_fix(now.seen.complaint) if now.seen.complaint is not None else None
     return Diagnosis(complaint or silent or failing, inquiry, pause)
 
@@ -149,7 +153,7 @@ def _waiting_since(now: Situation, job: JobView, waiting: list[PodView], again: 
     A quota that lets some pods through makes the Job controller wait, too, before it tries to make the next: a job can live with that.
     """
     if waiting:
-        moments = [pod.unschedulable_since or pod.created for pod in waiting]
+        moments = [pod.scheduled_at or pod.created for pod in waiting]
         return min((moment for moment in moments if moment is not None), default=None)
     ends = [pod.ended_at + timedelta(seconds=NEXT_POD_SECONDS) for pod in now.pods if pod.owner == job.uid and pod.ended_at is not None]
     known = [job.started or job.created, again.next_at, *ends]

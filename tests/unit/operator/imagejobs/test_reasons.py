@@ -13,6 +13,7 @@ from imagejob_operator.imagejobs.job_view import Stop
 from imagejob_operator.imagejobs.observed import Hindrance, Observed
 from imagejob_operator.imagejobs.planner import REFUSED_AGAIN_SECONDS, plan
 from imagejob_operator.imagejobs.pod_view import PodView
+from imagejob_operator.imagejobs.stalled import ASK_AGAIN_SECONDS, ASK_SOON_SECONDS
 from imagejob_operator.limits.view import LimitFacts
 from imagejob_operator.timestamps import format_time
 from tests.unit.operator.imagejobs.builders import (
@@ -370,6 +371,41 @@ CASES = [
         "while an image is pulled",
     ),
     Case(
+        Reason.NOT_STALLED,
+        "Stalled",
+        False,
+        "",
+        lambda: started(image_job(), at=609, pods=[placed(600)]),
+        "of a pod that had to wait for its node",
+    ),
+    Case(
+        Reason.CONTAINER_START_FAILED,
+        "Stalled",
+        True,
+        "has not started since 10:10:00 UTC",
+        lambda: started(image_job(), at=610, pods=[placed(600)]),
+        "after a wait for a node",
+    ),
+    *(
+        Case(
+            Reason.NOT_STALLED,
+            "Stalled",
+            False,
+            "",
+            lambda kind=kind: started(image_job(), at=59, pods=[placed(0, {kind: {}})]),  # type: ignore[misc]
+            f"of a volume that is attached: {kind}",
+        )
+        for kind in ("persistentVolumeClaim", "csi", "ephemeral")
+    ),
+    Case(
+        Reason.CONTAINER_START_FAILED,
+        "Stalled",
+        True,
+        "has not started since 10:00:00 UTC",
+        lambda: started(image_job(), at=60, pods=[placed(0, {"persistentVolumeClaim": {}})]),
+        "of a volume that nobody attaches",
+    ),
+    Case(
         Reason.VOLUME_UNAVAILABLE,
         "Stalled",
         True,
@@ -433,6 +469,14 @@ CASES = [
 def greedy(**spec: object) -> dict:
     steps = [{"name": "infer", "call": {"function": "m:f"}, "limits": [{"name": "gpu", "hold": "99999h"}]}]
     return image_job(**{"pipeline": {"steps": steps}, "priority": 50, **spec})
+
+
+def placed(at: float, *volumes: dict) -> dict:
+    """A pod that was made at the beginning, and has a node since then."""
+    one = waiting_pod("ContainerCreating")
+    one["status"]["conditions"] = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": format_time(after(at))}]
+    one["spec"]["volumes"] = [{"name": "job", "configMap": {}}, *volumes]
+    return one
 
 
 def not_started(said: str = 'exec: "imagejob-runner": executable file not found in $PATH') -> dict:
@@ -534,6 +578,14 @@ def test_patience_comes_before_a_complaint() -> None:
     assert made.status is not None
     assert conditions_of(made.status)["Stalled"][:2] == ("False", Reason.NOT_STALLED)
     assert made.again_after == pytest.approx(4)
+
+
+def test_silence_is_no_news_for_long() -> None:
+    def pause(waited: float) -> float | None:
+        inquiry = plan(started(image_job(), at=600 + waited, pods=[placed(600)])).inquiry
+        return inquiry and inquiry.fresh_seconds
+
+    assert [pause(waited) for waited in (4, 5, 10, 59, 60)] == [None, *[ASK_SOON_SECONDS] * 3, ASK_AGAIN_SECONDS]
 
 
 def test_a_crash_before_is_no_last_word_of_what_no_attempt_can_help() -> None:
