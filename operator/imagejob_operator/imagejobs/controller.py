@@ -159,16 +159,16 @@ class ImageJobController:
         memory.in_the_way_since = None
         return await self._tell(job, made, memory)
 
-    def missed(self) -> list[Key]:
-        """Objects may have been deleted, and nobody has told of it; returns the ImageJobs for which they are to be looked for again."""
-        for memory in self._memories.values():
-            memory.access_ready = False
+    def files_missed(self, namespace: str | None) -> list[Key]:
+        """ConfigMaps of a namespace, or of any, may have been deleted, and nobody has told of it; returns the ImageJobs to look at."""
+        found = self._of_namespace(namespace)
+        for memory in map(self._memories.__getitem__, found):
             memory.file_ready = None if memory.file_ready else memory.file_ready
-        return list(self._memories)
+        return found
 
-    def access_gone(self, namespace: str) -> list[Key]:
-        """A service account or a role binding of a namespace was deleted; returns which ImageJobs need it."""
-        found = [key for key in self._memories if key[1] == namespace]
+    def access_gone(self, namespace: str | None) -> list[Key]:
+        """A service account or a role binding of a namespace, or of any, was deleted or may have been; returns which ImageJobs need it."""
+        found = self._of_namespace(namespace)
         for key in found:
             self._memories[key].access_ready = False
         return found
@@ -179,6 +179,9 @@ class ImageJobController:
         if key in self._memories:
             self._memories[key].file_ready = False
         return key
+
+    def _of_namespace(self, namespace: str | None) -> list[Key]:
+        return [key for key in self._memories if namespace in (None, key[1])]
 
     def _forget(self, key: Key) -> None:
         self._memories.pop(key, None)

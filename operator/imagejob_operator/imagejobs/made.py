@@ -7,6 +7,7 @@ a slot. Nothing but the names of these objects is asked for.
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from imagejob_api.pod import LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY
 from imagejob_operator.imagejobs.controller import ImageJobController
@@ -42,7 +43,8 @@ class MadeObjects:
             watched.add((ROLE_BINDING, self.settings.namespace))
         async with asyncio.TaskGroup() as watches:
             for kind, namespace in watched:
-                watches.create_task(follow_changes(self.stream, kind, namespace, SELECTOR, self._reporter(kind), missed=self._missed))
+                missed = partial(self._missed, kind, namespace)
+                watches.create_task(follow_changes(self.stream, kind, namespace, SELECTOR, self._reporter(kind), missed=missed))
 
     def _reporter(self, kind: Kind) -> Callable[[str | None, Json], None]:
         def report(event_type: str | None, thing: Json) -> None:
@@ -64,6 +66,8 @@ class MadeObjects:
         elif namespace == self.settings.namespace and name.startswith(f"{account}."):
             yield from self.controller.access_gone(name.removeprefix(f"{account}."))
 
-    def _missed(self) -> None:
-        for key in self.controller.missed():
+    def _missed(self, kind: Kind, namespace: str | None) -> None:
+        if namespace == self.settings.namespace and kind is ROLE_BINDING:
+            namespace = None  # those of all namespaces are there
+        for key in self.controller.files_missed(namespace) if kind is CONFIG_MAP else self.controller.access_gone(namespace):
             self.look_at(key)

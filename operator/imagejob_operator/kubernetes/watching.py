@@ -23,6 +23,7 @@ SILENT_SECONDS: Final = 90.0
 _FIRST_WAIT_SECONDS: Final = 0.1
 _LAST_WAIT_SECONDS: Final = 30.0
 _GONE: Final = 410
+_ERROR: Final = "ERROR"
 
 
 class Stream(Protocol):
@@ -75,14 +76,13 @@ async def follow_changes(
         namespace: Where to look; None: everywhere.
         label_selector: Which of them.
         report: Where events go.
-        missed: Called when the watch begins, and whenever it does so anew: what was deleted before is not reported.
+        missed: Called when the watch has begun, at first or anew, and tells something: what was deleted before is not reported.
     """
 
     async def begin() -> str:
-        missed()
         return ""
 
-    await _watch(stream, kind, namespace, label_selector, report, begin)
+    await _watch(stream, kind, namespace, label_selector, report, begin, missed)
 
 
 async def _watch(
@@ -92,23 +92,30 @@ async def _watch(
     label_selector: str,
     report: Callable[[str | None, Json], None],
     begin: Callable[[], Awaitable[str]],
+    begun: Callable[[], None] = lambda: None,
 ) -> None:
     since = warned = ""
     wait = _FIRST_WAIT_SECONDS
     while True:
         try:
-            if not since:
+            anew = not since
+            if anew:
                 since = await begin()
             async for line in stream(kind.path(namespace), _query(since, label_selector), SILENT_SECONDS):
-                since = _take_in(json.loads(line), since, report)
+                event = json.loads(line)
+                if anew and event["type"] != _ERROR:
+                    anew = False
+                    begun()
+                since = _take_in(event, since, report)
                 wait = _FIRST_WAIT_SECONDS
                 if not since:
                     break
         except (ApiError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             told = logger.debug
             if isinstance(error, ApiError):
-                since = ""
-                if error.status != _GONE and str(error) != warned:
+                if error.status == _GONE:
+                    since = ""
+                elif str(error) != warned:
                     warned, told = str(error), logger.warning
             told("The watch of %s in %s broke: %s", kind.plural, namespace or "all namespaces", error)
         await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311  no secret
@@ -118,7 +125,7 @@ async def _watch(
 def _take_in(event: Json, since: str, report: Callable[[str | None, Json], None]) -> str:
     """Reports one event; returns the version to go on from, or nothing where that is too old."""
     thing = event["object"]
-    if event["type"] == "ERROR":
+    if event["type"] == _ERROR:
         return "" if thing.get("code") == _GONE else since
     if event["type"] != "BOOKMARK":
         report(event["type"], thing)

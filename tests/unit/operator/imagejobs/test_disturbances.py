@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,6 +102,39 @@ def test_what_was_deleted_while_no_operator_ran_is_made_again(key: Key) -> None:
         await FakeOperator(cluster).settle()
         again = cluster.objects[key]
         assert {name: again[name] for name in again if name != "metadata"} == {name: before[name] for name in before if name != "metadata"}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("watch", "looked_at"),
+    [
+        (CONFIG_MAP.path(NAMESPACE), True),
+        (SERVICE_ACCOUNT.path(NAMESPACE), True),
+        (ROLE_BINDING.path("imagejob-system"), True),
+        (CONFIG_MAP.path("team-b"), False),
+        (ROLE_BINDING.path("team-b"), False),
+    ],
+)
+def test_a_watch_that_begins_anew_is_about_its_own_namespace_and_kind(watch: str, *, looked_at: bool) -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await step(cluster, operator)
+        looked: list[Key] = []
+        told = asyncio.Event()
+
+        async def stream(path: str, _query: Mapping[str, str], _silent_seconds: float) -> AsyncIterator[bytes]:
+            if path == watch:
+                yield json.dumps({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "1"}}}).encode()
+                told.set()
+            await asyncio.Event().wait()
+
+        made = MadeObjects(stream, replace(SETTINGS, watch_namespaces=(NAMESPACE, "team-b")), operator.controller, looked.append)
+        following = asyncio.create_task(made.follow())
+        await asyncio.wait_for(told.wait(), 10)
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        assert bool(looked) is looked_at
 
     run(scenario)
 

@@ -10,7 +10,7 @@ import pytest
 
 from imagejob_operator.kubernetes import KubernetesApi, RefusedError
 from imagejob_operator.kubernetes.kinds import LEASE
-from imagejob_operator.kubernetes.watching import follow
+from imagejob_operator.kubernetes.watching import follow, follow_changes
 from tests.unit.operator.virtual_time import run
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ class Server:
         return 200, {}, json.dumps(content).encode()
 
     async def stream(self, _path: str, query: Mapping[str, str], _silent_seconds: float) -> AsyncIterator[bytes]:
-        self.since.append(query["resourceVersion"])
+        self.since.append(query.get("resourceVersion", ""))
         if not self.watches:
             self.over.set()
             await asyncio.Event().wait()
@@ -101,3 +101,30 @@ def test_a_watch_that_is_refused_is_told_once(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         run(scenario())
     assert [record.getMessage() for record in caplog.records] == ["The watch of leases in imagejob-system broke: leases is forbidden"]
+
+
+def test_changes_are_missed_only_where_a_watch_that_began_anew_has_delivered() -> None:
+    async def scenario() -> None:
+        refused = RefusedError("leases is forbidden", status=403)
+        server = Server(
+            *[refused] * 3,
+            [],
+            [{"type": "ERROR", "object": {"kind": "Status", "code": 500}}],
+            [{"type": "ADDED", "object": lease("a", 101)}, {"type": "BOOKMARK", "object": lease("", 150)}],
+            refused,
+            [{"type": "DELETED", "object": lease("a", 160)}],
+            RefusedError("too old", status=410),
+            refused,
+            [{"type": "BOOKMARK", "object": lease("", 200)}],
+        )
+        missed: list[list[str]] = []
+        following = follow_changes(server.stream, LEASE, None, "", server.report, missed=lambda: missed.append(list(server.since)))
+        task = asyncio.create_task(following)
+        await asyncio.wait_for(server.over.wait(), 600)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        assert server.since == [""] * 6 + ["150", "150", "160", "", "", "200"]
+        assert [len(since) for since in missed] == [6, 11]
+
+    run(scenario())
