@@ -13,9 +13,14 @@ from urllib.parse import unquote_plus
 from imagejob_api.constants import SOURCE_SCHEMES
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(://)(.*)", re.DOTALL)
-_IN_TEXT: Final = re.compile(rf"\b(?:[A-Za-z][A-Za-z0-9+.-]*://|(?:{'|'.join(SOURCE_SCHEMES)}):/?(?=[^/\s]))\S+", re.IGNORECASE)
-_PUNCTUATION: Final = re.compile(r"[.,:;!'\"`)\]}>]*$")
-_PARAMETER: Final = re.compile(r"(?P<name>[\w.%-]+)=(?P<value>[^\s&;'\",)\]}]+)")
+_IN_TEXT: Final = re.compile(
+    # A scheme is short, so that each letter of a long text is looked at but a few times; what stands before a URL may touch it.
+    rf"(?:[A-Za-z][A-Za-z0-9+.-]{{0,31}}://|\b(?:{'|'.join(SOURCE_SCHEMES)}):/?(?=[^/\s]))\S+",
+    re.IGNORECASE,
+)
+_PUNCTUATION: Final = ".,:;!'\"`)]}>"
+# It begins where a name can begin, and nowhere within one: else each letter of a long text would be tried as a beginning.
+_PARAMETER: Final = re.compile(r"(?<![\w.%-])(?P<name>[\w.%-]+)=(?P<value>[^\s&;'\",)\]}]+)")
 _PORT: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 _HIDDEN: Final = "…"
 
@@ -63,10 +68,8 @@ def redacted(text: str) -> str:
 
 
 def _shown_in_text(match: re.Match[str]) -> str:
-    found = match[0]
-    tail = _PUNCTUATION.search(found)
-    end = tail[0] if tail is not None else ""
-    url = found[: len(found) - len(end)]
+    url = match[0].rstrip(_PUNCTUATION)
+    end = match[0][len(url) :]
     scheme, colon, rest = url.partition(":")
     slashes = len(rest) - len(rest.lstrip("/"))
     if slashes >= 2:  # noqa: PLR2004  as in a whole URL

@@ -94,6 +94,7 @@ def _entry(manifest: Manifest, permitted: Permitted, where: str, record: dict[st
     url = record.get(manifest.url_field)
     if not isinstance(url, str) or not url.strip():
         raise InvalidSourceError(f"{where}: {manifest.url_field!r} is {'empty' if not url else repr(url)[:80]}; every row needs a URL")
+    _check_text(where, manifest.url_field, url)
     identity = record.get(manifest.id_field)
     if identity is None:
         identity = kept_url(url)
@@ -103,17 +104,20 @@ def _entry(manifest: Manifest, permitted: Permitted, where: str, record: dict[st
         raise InvalidSourceError(
             f"{where}: {manifest.id_field!r} is {repr(identity)[:80]}; an id is a text or a whole number, and not empty"
         )
-    for name, text in ((manifest.id_field, identity), (manifest.url_field, url)):
-        if len(text) > _MAX_TEXT:
-            raise InvalidSourceError(f"{where}: {name!r} has {len(text)} characters; at most {_MAX_TEXT} are allowed")
-        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise InvalidSourceError(f"{where}: {name!r} holds half of a surrogate pair, which is no Unicode text: {text[:80]!r}")
+    _check_text(where, manifest.id_field, identity)
     try:
         resolved = resolve(manifest.url, url)
         permitted.check(resolved)
     except InvalidJobError as error:
         raise InvalidSourceError(f"{where}: {error}") from None
     return Entry(identity, resolved)
+
+
+def _check_text(where: str, name: str, text: str) -> None:
+    if len(text) > _MAX_TEXT:
+        raise InvalidSourceError(f"{where}: {name!r} has {len(text)} characters; at most {_MAX_TEXT} are allowed")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidSourceError(f"{where}: {name!r} holds half of a surrogate pair, which is no Unicode text: {text[:80]!r}")
 
 
 def _txt(manifest: Manifest, path: Path) -> Iterator[_Record]:

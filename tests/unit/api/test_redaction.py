@@ -1,5 +1,8 @@
 """What of a URL is shown, and what is kept."""
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from imagejob_api.redaction import kept_url, redacted, shown_url
@@ -45,6 +48,10 @@ def test_what_cannot_be_taken_apart_is_not_shown(url: str) -> None:
         ("'https:me:s3cret@h/x' lacks slashes; write https://me:s3cret@h/x", "'https:h/x' lacks slashes; write https://h/x"),
         ("sig=s3cret&sv=1; X-Amz-Security-Token=s3cret", "sig=…&sv=1; X-Amz-Security-Token=…"),
         ("proxy http://me:s3cret@proxy:3128 refused", "proxy http://proxy:3128 refused"),
+        ("found ...https://me:s3cret@h/x and x_https://me:s3cret@h/x", "found ...https://h/x and x_https://h/x"),
+        (f"{'x' * 50}://me:s3cret@h/x", f"{'x' * 50}://h/x"),
+        (f"{'x' * 500}-token=s3cret", f"{'x' * 500}-token=…"),
+        ("(https://h/a]).", "(https://h/a])."),
         ("step a: 3 of 5, x=1, ratio 1:2, file: /data/a", "step a: 3 of 5, x=1, ratio 1:2, file: /data/a"),
         ("", ""),
     ],
@@ -52,3 +59,13 @@ def test_what_cannot_be_taken_apart_is_not_shown(url: str) -> None:
 def test_texts(text: str, expected: str) -> None:
     assert redacted(text) == expected
     assert redacted(expected) == expected, "once is enough"
+
+
+@pytest.mark.parametrize("form", [shown_url, kept_url, redacted])
+@pytest.mark.parametrize("text", ["https://host/{}", "https://host/a?{}", "s3://bucket/{}=", "= {}", "={}://", "@{}:/", "https:{}"])
+def test_long_texts_take_no_time(form: Callable[[str], str], text: str) -> None:
+    for filling in ("x", "a.b-", "%41", "=", "])"):
+        long = text.format(filling * (16_000 // len(filling)))
+        started = time.process_time()
+        form(long)
+        assert time.process_time() - started < 0.5, f"{filling}: milliseconds; seconds where each letter is tried as the beginning of all"
