@@ -26,9 +26,9 @@ class Observation:
     snapshot: Snapshot | None
     """None: there is nothing to be granted from; `problem` says why."""
     problem: str = ""
-    """Why there is no snapshot, for people: the limit does not exist, or its Lease is malformed."""
+    """Why there is no snapshot, for people: the limit does not exist, its Lease is malformed, or the store cannot be reached."""
     unreadable: bool = False
-    """Whether there is a Lease, which cannot be understood now. Those who hold slots may find themselves in it when it is mended."""
+    """Whether there may be a Lease that cannot be read or understood now. Those who hold slots may find themselves in it later."""
 
 
 class LeaseStore(Protocol):

@@ -78,7 +78,7 @@ class LeaseWatch:
             except StoreUnavailableError as error:
                 problem = str(error)
             if problem and not self._shows_state:
-                yield Observation(None, problem)
+                yield Observation(None, problem, unreadable=True)  # a break does not say that the Lease is gone
             await self._pause(now() - began, problem)
 
     def _parameters(self) -> dict[str, str]:

@@ -150,6 +150,23 @@ async def test_a_lease_that_is_malformed_for_a_time(server: ApiServer) -> None:
         assert "label imagejob.dev/limit must be 'gpu'" in await reports.problem()
 
 
+async def test_a_break_while_the_lease_is_malformed_is_no_news_that_it_is_gone(server: ApiServer) -> None:
+    server.make(FREE)
+    assert server.lease is not None
+    server.change({**server.lease, "metadata": server.lease["metadata"] | {"annotations": {"imagejob.dev/slots": "many"}}})
+    async with watching(server) as reports:
+        assert (await reports.next()).unreadable
+        server.faults = once("WATCH", Fault(500))
+        server.break_watches()
+        while "500" not in (observation := await reports.next()).problem:
+            assert observation.unreadable
+        assert observation.unreadable, "those who hold may find themselves in it when it is mended"
+        server.delete()
+        while MISSING not in (observation := await reports.next()).problem:
+            assert observation.unreadable
+        assert not observation.unreadable
+
+
 async def test_why_there_is_nothing_is_told_until_there_is_something(server: ApiServer) -> None:
     server.faults = once("WATCH", Fault(403, body='{"message": "leases is forbidden"}'), times=2)
     server.make(FREE)
