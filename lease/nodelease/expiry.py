@@ -33,7 +33,7 @@ class BeatObserver:
         Args:
             state: The state observed last.
             now: The time.
-            rank: The observer's place in the queue. Those further back look a little later, so that they do not all write.
+            rank: How many processes wait before the observer. Those further back look a little later, so that they do not all write.
         """
         return [holder for holder in state.holders if self._due_at(holder, state, now, rank) <= now]
 

@@ -30,6 +30,11 @@ def new_prefix(container: str = "") -> str:
     return f"{prefix}.{container}" if container else prefix
 
 
+def process(request_id: str) -> str:
+    """What all ids of a process's client begin with; of one that tells nothing, itself."""
+    return request_id.rpartition("-")[0] or request_id
+
+
 def origin(request_id: str) -> Origin | None:
     """Where a request comes from; None if its id does not tell."""
     found = _ID.fullmatch(request_id)

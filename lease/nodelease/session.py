@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from itertools import takewhile
 
 from nodelease import reasons, transitions
 from nodelease.claim import Claim
@@ -16,6 +17,7 @@ from nodelease.clock import now
 from nodelease.constants import ANSWER_SECONDS, RETRY_LAST_SECONDS, WATCH_LINGER_SECONDS
 from nodelease.exceptions import AcquireTimeoutError, ClientClosedError, LimitNotFoundError
 from nodelease.holding import Holding, Owner, counted_from
+from nodelease.identity import process
 from nodelease.operations import finish, renewal
 from nodelease.row import Row
 from nodelease.state import Holder, LeaseState
@@ -356,7 +358,7 @@ class LimitSession:
         if not self._claims:
             return None
         ids = {request_id for row in self._rows.values() for request_id in row.ids()}
-        return next((place for place, waiter in enumerate(state.queue) if waiter.id in ids), len(state.queue))
+        return len({process(waiter.id) for waiter in takewhile(lambda waiter: waiter.id not in ids, state.queue)})
 
     def _end(self, holding: Holding) -> None:
         holding.end()

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from nodelease.bounds import Bounds
 from nodelease.constants import MOST_GRANTS
+from nodelease.identity import process
 from nodelease.state import Holder, LeaseState, Waiter
 
 
@@ -72,11 +73,18 @@ def reap(state: LeaseState, request_ids: Collection[str]) -> LeaseState:
 
 
 def expire(state: LeaseState, request_id: str, fence: int, beat: int) -> LeaseState:
-    """Remove a holder that was seen with this fence and beat for a whole lease duration, unless it has moved since."""
+    """Remove a holder that was seen with this fence and beat for a whole lease duration, unless it has moved since.
+
+    With one that has never renewed goes all that its process waits for: each grant of it would cost the others the same time once more. If
+    the process lives, it asks again.
+    """
     holder = state.holder(request_id)
     if holder is None or (holder.fence, holder.beat) != (fence, beat):
         return state
-    return _grant(_without(state, {request_id}))
+    dead = {request_id}
+    if beat == 0:
+        dead |= {waiter.id for waiter in state.queue if process(waiter.id) == process(request_id)}
+    return _grant(_without(state, dead))
 
 
 def resize(

@@ -20,7 +20,7 @@ class Watchdog:
     Args:
         limit: Name of the limit.
         writer: Knows the limit's state, and writes to it.
-        rank: This process's place in the queue of a state, from 0; None if it waits for nothing.
+        rank: How many other processes stand before this one in the queue of a state; None if it waits for nothing.
     """
 
     def __init__(self, limit: str, writer: LeaseWriter, rank: Callable[[LeaseState], int | None]) -> None:

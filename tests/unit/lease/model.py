@@ -185,6 +185,10 @@ class Lease:
         dead = holder is not None and (holder.fence, holder.beat) == (fence, beat)
         if dead:
             self.oracle.remove(request)
+        if dead and beat == 0:
+            for waiting in [entry[2] for entry in self.oracle.queue]:
+                if self.waiters[waiting].pod == self.waiters[request].pod:
+                    self.oracle.remove(waiting)
         self.apply(lambda state: self.t.expire(state, request, fence, beat), changes=dead)
 
     def resize(self, slots: int | None, active: bool | None, duration: int | None = None) -> None:  # noqa: FBT001  drawn by strategies

@@ -130,6 +130,15 @@ def test_expiry_spares_a_holder_that_has_renewed() -> None:
     assert held(t.expire(renewed, "a", 1, 1)) == {"b": (0,)}
 
 
+def test_with_a_grant_that_was_never_taken_up_goes_what_its_process_waits_for() -> None:
+    state = lease(1, *(Waiter(f"dead-{number}", "pod-d") for number in ("1.1", "1.2", "2.1")), B, Waiter("deadly-1.1", "pod-d"))
+    after = t.expire(state, "dead-1.1", 1, 0)
+    assert held(after) == {"b": (0,)}
+    assert [waiter.id for waiter in after.queue] == ["deadly-1.1"]
+    renewed = t.expire(t.renew(state, "dead-1.1", 1), "dead-1.1", 1, 1)
+    assert held(renewed) == {"dead-1.2": (0,)}, "it was there, and may be slow"
+
+
 def test_a_write_counts_only_the_grants_that_it_leaves() -> None:
     before = lease(1, A, B, C)
     after = t.withdraw(t.release(before, "a"), "b")
