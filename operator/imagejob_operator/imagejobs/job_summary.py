@@ -8,6 +8,7 @@ from imagejob_api.reasons import ConditionType
 from imagejob_operator.manifest import Json
 from imagejob_operator.timestamps import parse_time
 
+_END: Final = (ConditionType.FINISHED, ConditionType.COMPLETE, ConditionType.FAILED)
 _LONGEST_NAME: Final = 253
 
 
@@ -33,7 +34,9 @@ class JobSummary:
     def of(cls, job: Json) -> Self:
         """The summary of an ImageJob."""
         metadata, spec, status = job["metadata"], _mapping(job.get("spec")), _mapping(job.get("status"))
-        finished = any(_holds(each, ConditionType.FINISHED) for each in _list(status.get("conditions")))
+        told = {kind for kind in _END for each in _list(status.get("conditions")) if _holds(each, kind)}
+        # Earlier operators wrote no reason beside the conditions of the end.
+        finished = ConditionType.FINISHED in told and (bool(status.get("reason")) or len(told) == 1)
         ttl, completion = spec.get("ttlSecondsAfterFinished"), parse_time(status.get("completionTime"))
         return cls(
             uid=metadata["uid"],

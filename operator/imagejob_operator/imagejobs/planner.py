@@ -94,10 +94,10 @@ def _plan(now: Situation) -> Plan:
 
 
 def _after_the_end(seen: Observed) -> Plan:
-    """Keeps `observedGeneration` up to date, and deletes the Jobs with their pods, and the ImageJob, when their time has come."""
+    """Keeps generation and reason up to date, and deletes the Jobs with their pods, and the ImageJob, when their time has come."""
     before = read_status(seen.job)
     generation = int(seen.job["metadata"].get("generation", 0))
-    after = before.model_copy(update={"observed_generation": generation})
+    after = before.model_copy(update={"observed_generation": generation, "reason": before.reason or status.reason_now(before.conditions)})
     ttl = (seen.job.get("spec") or {}).get("ttlSecondsAfterFinished")
     ended = parse_time(before.completion_time)
     if ended is None:

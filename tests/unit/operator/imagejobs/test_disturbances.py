@@ -150,6 +150,20 @@ def test_a_deletion_after_the_end_is_nobodys_business() -> None:
     run(scenario)
 
 
+def test_a_job_that_ended_under_an_older_operator_is_told_its_reason_once() -> None:
+    async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
+        await work(cluster, operator)
+        before = copy.deepcopy(status_of(cluster))
+        assert status_of(cluster).pop("reason")
+        await FakeOperator(cluster).settle()
+        assert status_of(cluster) == before
+        version = cluster.objects["imagejobs", NAMESPACE, "flowers"]["metadata"]["resourceVersion"]
+        await FakeOperator(cluster).settle()
+        assert cluster.objects["imagejobs", NAMESPACE, "flowers"]["metadata"]["resourceVersion"] == version
+
+    run(scenario)
+
+
 def test_a_pod_that_says_one_thing_and_then_another_costs_few_writes() -> None:
     async def scenario(cluster: FakeCluster, operator: FakeOperator) -> None:
         await step(cluster, operator)
