@@ -39,17 +39,14 @@ from nodelease.constants import (
     MOST_POD,
 )
 from nodelease.exceptions import MalformedLeaseError
+from nodelease.room import LONGEST_REST, MOST_CHARACTERS, MOST_DIGITS, compact, held_entry
 from nodelease.runs import packed, run
 from nodelease.state import Holder, LeaseState, Waiter
 
-MOST_CHARACTERS: Final = 65_536
-"""Of holders, queue and `holderIdentity` together; the admission policy refuses more."""
 MOST_REQUESTS: Final = 8192
 """In the queue. A few characters can stand for many, and everyone reads them all."""
 MOST_ID: Final = 200
 """Characters of an id. One entry of the queue makes thousands of them, so this bounds what a Lease costs whoever reads it: 2.5 MB."""
-_DIGITS: Final = 18
-"""Of the largest number: more than any, and few enough for 64 bits."""
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
 _SIGNED: Final = re.compile(r"-?[0-9]{1,12}", re.ASCII)
 _TYPE_NAMES: Final = {int: "a whole number", str: "a string", list: "a list", dict: "an object", bool: "true or false"}
@@ -57,11 +54,11 @@ _TYPE_NAMES: Final = {int: "a whole number", str: "a string", list: "a list", di
 
 def encode(state: LeaseState) -> dict[str, Any]:
     """The Lease's `metadata.annotations` and `spec`."""
-    holders = [_held(holder, slot) for holder in state.holders for slot in holder.slots]
+    holders = [held_entry(holder, slot) for holder in state.holders for slot in holder.slots]
     annotations = {
         ANNOTATION_SLOTS: str(state.slots),
-        ANNOTATION_HOLDERS: _compact(holders),
-        ANNOTATION_QUEUE: _compact(packed(state.queue)),
+        ANNOTATION_HOLDERS: compact(holders),
+        ANNOTATION_QUEUE: compact(packed(state.queue)),
     }
     if not state.active:
         annotations[ANNOTATION_ACTIVE] = "false"
@@ -113,9 +110,9 @@ def fits(state: LeaseState) -> bool:
         return False
     entries: tuple[Holder | Waiter, ...] = (*state.holders, *state.queue)
     wanted = state.held + sum(waiter.slots for waiter in state.queue)
-    pods = max((len(_compact(pod)) for pod in {entry.pod for entry in entries}), default=0)
-    longest = _LONGEST_REST + max((len(entry.id) for entry in entries), default=0) + 2 * pods
-    return len(_compact(packed(state.queue))) + min(wanted, max(state.slots, state.held)) * longest <= MOST_CHARACTERS
+    pods = max((len(compact(pod)) for pod in {entry.pod for entry in entries}), default=0)
+    each = LONGEST_REST + max((len(entry.id) for entry in entries), default=0) + 2 * pods
+    return len(compact(packed(state.queue))) + min(wanted, max(state.slots, state.held, 1)) * each <= MOST_CHARACTERS
 
 
 def stamp(before: LeaseState, after: LeaseState, started: float) -> LeaseState:
@@ -142,12 +139,6 @@ def stamp(before: LeaseState, after: LeaseState, started: float) -> LeaseState:
     return replace(after, acquire_time=time if granted else after.acquire_time, renew_time=time)
 
 
-def _granted(holder: Holder) -> dict[str, str]:
-    if holder.granted is None or holder.beat > 0:
-        return {}
-    return {"granted": f"{holder.granted.clock}@{holder.granted.seconds:.6f}"}
-
-
 def _moment(value: object) -> Moment | None:
     """When a holder was granted. What cannot be understood is nothing: then the holder renews before it uses the grant."""
     clock, at, seconds = value.partition("@") if isinstance(value, str) else ("", "", "")
@@ -156,18 +147,6 @@ def _moment(value: object) -> Moment | None:
     except ValueError:
         return None
     return moment if at and math.isfinite(moment.seconds) else None
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
-
-
-def _held(holder: Holder, slot: int) -> dict[str, object]:
-    return {"slot": slot, "id": holder.id, "pod": holder.pod, "fence": holder.fence, "beat": holder.beat} | _granted(holder)
-
-
-_LONGEST_REST: Final = len(_compact(_held(Holder("", "", 10**_DIGITS, 0, (), Moment("f" * 12, 10.0**10)), 10**4))) + len(",")
-"""Of a holder's entry, without its id and its pod, which stand there and in `holderIdentity`."""
 
 
 def _fail(where: str, expected: str, value: object) -> MalformedLeaseError:
@@ -200,7 +179,7 @@ def _optional_text(spec: Mapping[str, object], key: str) -> str | None:
 
 def _count(annotations: Mapping[str, object], name: str) -> int:
     text = annotations.get(name)
-    if not isinstance(text, str) or not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
+    if not isinstance(text, str) or not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
         raise _fail(f"annotation {name}", 'a whole number in quotes, as in "2"', text)
     return int(text)
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from nodelease.bounds import Bounds
 from nodelease.constants import MOST_GRANTS
 from nodelease.identity import process
+from nodelease.room import longest, room
 from nodelease.state import Holder, LeaseState, Waiter
 
 
@@ -162,13 +163,21 @@ def _without(state: LeaseState, request_ids: Collection[str]) -> LeaseState:
 def _grant(state: LeaseState) -> LeaseState:
     """Grant to the head of the queue as long as its slots are free, all of them at once.
 
-    A head that does not fit yet holds up those behind it, or a stream of small requests would starve a large one. A grant that could not be
-    counted is not made: then those who leave are still free to, and a new epoch grants to those who wait.
+    A head that does not fit yet holds up those behind it, or a stream of small requests would starve a large one.
+    A grant that could not be counted is not made: then those who leave are still free to, and a new epoch grants to those who wait.
+    Nor is one for which the Lease has no room, as where the limit grew over a long queue: no pod could write it any more, or leave.
     """
+    left = 0
     while (head := next(filter(state.grantable, state.queue), None)) is not None and state.grants < MOST_GRANTS:
         free = state.free
         if head.slots > len(free):
             break
+        needed = head.slots * longest(head)
+        if left < needed:
+            left = room(state)  # slow with a long queue, so not at each grant
+        if left < needed:
+            break
+        left -= needed
         fence = state.transitions + 1
         holder = Holder(id=head.id, pod=head.pod, fence=fence, beat=0, slots=free[: head.slots])
         queue = tuple(waiter for waiter in state.queue if waiter is not head)

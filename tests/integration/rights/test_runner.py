@@ -88,6 +88,7 @@ ANNOTATION = (
     "slots, and whether the limit is active, follow from the NodeLimit"
 )
 GRANTS = "spec.leaseTransitions counts grants: a write may raise it by the slots that it newly gives, and by no more than there are"
+SIZE = "holders and queue of a Lease may have 65536 characters together"
 METADATA = "only the imagejob operator may change a Lease's labels, owner references and finalizers"
 
 
@@ -128,7 +129,7 @@ class Forbidden:
         Forbidden("a fence for nobody", lambda lease: lease["spec"].update(leaseTransitions=lease["spec"]["leaseTransitions"] + 1), GRANTS),
         Forbidden("a fence too many", grants(holders=1, transitions=2), GRANTS),
         Forbidden("more holders than slots", grants(holders=3, transitions=3), GRANTS),
-        Forbidden("size", annotate("imagejob.dev/queue", "x" * 65_537), "holders and queue of a Lease may have 65536 characters together"),
+        Forbidden("size", annotate("imagejob.dev/queue", "x" * 65_537), SIZE),
     ],
     ids=lambda forbidden: forbidden.name,
 )
@@ -148,6 +149,43 @@ def test_as_many_grants_as_there_are_slots(installed: Installed, runner: Request
     assert old.message.endswith(GRANTS), "a fence that is none of the new ones"
     answer = write(installed, runner, OWN, grants(holders=2, transitions=2))
     assert answer.status == HTTPStatus.OK, answer.message
+
+
+HIGHER = "no holder may have a fence above the epoch and spec.leaseTransitions, which is that of the newest grant"
+
+
+@pytest.mark.parametrize(
+    "fence",
+    [f'"fence":{10**15 + 2**31 - 1}', f'"fence" \n : \t {10**15 + 8}', f'"f\\u0065nce":{10**15 + 8}', f'"fence":7,"fence":{10**19}'],
+)
+def test_a_fence_above_that_of_the_newest_grant(installed: Installed, runner: Requester, fence: str) -> None:
+    """Whoever mends such a Lease goes on from its highest fence: it would use up all that there are."""
+    begun = write(installed, installed.operator, OWN, lambda lease: begin(lease, 10**15, 7))
+    assert begun.status == HTTPStatus.OK, begun.message
+    answer = write(installed, runner, OWN, annotate("imagejob.dev/holders", f'[{{"slot":0,"id":"a","pod":"team-a/p",{fence},"beat":0}}]'))
+    assert answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.message.endswith(HIGHER)
+
+
+def begin(lease: Json, epoch: int, transitions: int) -> None:
+    lease["metadata"]["annotations"].update({"imagejob.dev/epoch": str(epoch), "imagejob.dev/holders": "[]"})
+    lease["spec"].update(leaseTransitions=transitions)
+
+
+def test_whoever_holds_a_slot_of_a_lease_that_is_too_long_can_leave(installed: Installed, runner: Requester) -> None:
+    made = write(installed, installed.operator, OWN, grants(holders=1000, transitions=1000), "disk")
+    assert made.status == HTTPStatus.OK, made.message
+    assert len(made.content["metadata"]["annotations"]["imagejob.dev/holders"]) > 65_536
+
+    def leave(lease: Json) -> None:
+        holders = json.loads(lease["metadata"]["annotations"]["imagejob.dev/holders"])
+        lease["metadata"]["annotations"]["imagejob.dev/holders"] = json.dumps(holders[1:], separators=(",", ":"))
+
+    longer = write(installed, runner, OWN, annotate("imagejob.dev/queue", '[{"id":"q","pod":"team-a/q","priority":0}]'), "disk")
+    assert longer.message.endswith(f"denied request: {SIZE}")
+    for change in (leave, annotate("imagejob.dev/holders", "[]")):
+        answer = write(installed, runner, OWN, change, "disk")
+        assert answer.status == HTTPStatus.OK, answer.message
 
 
 @pytest.mark.parametrize(

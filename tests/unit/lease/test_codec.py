@@ -164,6 +164,29 @@ def test_what_follows_from_a_queue_that_fits_is_never_too_large(slots: int) -> N
     assert 20_000 < largest <= 65_536
 
 
+def test_a_limit_that_grows_over_a_long_queue_grants_what_a_lease_has_room_for() -> None:
+    stems = [f"12345.692a1b3c.01234{pod}.runner-1." for pod in range(8)]
+    queue = tuple(waiter for pod, stem in enumerate(stems) for waiter in row(stem, range(1, 65), f"team-a/classify-{pod}-abcde"))
+    state = transitions.resize(transitions.request(LeaseState(slots=4, transitions=10**16, epoch=10**16), *queue), slots=400)
+    assert 200 < state.held < 400
+    assert transitions.resize(state, slots=400) is state, "there is nothing more to write"
+    granted = {holder.id for holder in state.holders}
+    while state.holders:
+        renewed = replace(state, holders=tuple(replace(holder, beat=10**6) for holder in state.holders))
+        assert max(size(stamp(LeaseState(slots=400), state, 10.0**9)), size(renewed)) <= 65_536
+        state = transitions.reap(state, {holder.id for holder in state.holders[:50]})
+        granted |= {holder.id for holder in state.holders}
+    assert granted == {waiter.id for waiter in queue}, "all have their turn"
+
+
+def test_a_queue_leaves_room_for_a_holder_even_while_there_is_no_slot() -> None:
+    state, number = LeaseState(slots=0), 0
+    for step in (50, 1):
+        while fits(more := transitions.request(state, *(Waiter(f"{number + ahead}x", "ns/pod") for ahead in range(step)))):
+            state, number = more, number + step
+    assert transitions.resize(state, slots=1).held == 1
+
+
 def broken(annotations: dict[str, object] | None = None, **spec: object) -> dict[str, Any]:
     lease = encode(STATE)
     lease["metadata"]["annotations"].update(annotations or {})
