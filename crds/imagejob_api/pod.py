@@ -127,6 +127,10 @@ class JobFile(_Report):
     pipeline: ImagePipelineSpec
     """The steps, from the spec or from the ImagePipeline that it names."""
 
+    def encoded(self) -> str:
+        """Compact JSON without what equals a default, so that a job without a newer field can be read by an older runner."""
+        return self.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)
+
 
 _Count = Annotated[int, Field(ge=0)]
 
