@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from imagejob_api.pod import ANNOTATION_PROGRESS, LABEL_JOB, LABEL_PART, RUNNER_CONTAINER, Part, PodProgress, PodResult
+from imagejob_operator.constants import ANNOTATION_INDEX
 from imagejob_operator.kubernetes import KubernetesApi, NotFoundError
 from imagejob_operator.kubernetes.kinds import IMAGE_JOB, JOB, NODE, POD
 from imagejob_operator.manifest import Json
@@ -197,7 +198,10 @@ class World:
         await self.api.patch(POD, pod["metadata"]["name"], self.namespace, {"status": status}, subresource="status")
 
     async def work(self, name: str, last: PodResult, *, total: int = 5, planned: PodResult | None = None) -> None:
-        """Runs the pods of a job to its end: the plan's, if it has one, and `total` for the work, of which the last one has the summary."""
+        """Runs the pods of a job to its end: the plan's, if it has one, and `total` for the work.
+
+        The last one has the summary. Pods that begin together end in the order of their indexes, whichever runs first.
+        """
         done: set[str] = set()
         deadline = time.monotonic() + SECONDS
         while len(done) < total:
@@ -205,6 +209,8 @@ class World:
             for pod in await self.pods(name, "Running"):
                 if pod["metadata"]["labels"][LABEL_PART] == Part.PLAN.label:
                     await self.end_pod(pod, result=planned)
+                    continue
+                if int(pod["metadata"]["annotations"][ANNOTATION_INDEX]) == total - 1 > len(done):
                     continue
                 done.add(pod["metadata"]["uid"])
                 await self.end_pod(pod, result=last if len(done) == total else None)
