@@ -7,6 +7,7 @@ gone. The same goes for processes of a pod that runs, whose container has ended 
 """
 
 import asyncio
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
@@ -135,7 +136,10 @@ class PodPresence:
             ApiError: The API server cannot say.
         """
         entries = list(_entries(state))
-        due = {entry.pod: self._due(entry) for entry in entries if self._in_doubt(entry) and _POD.fullmatch(entry.pod)}
+        due: dict[str, float] = {}
+        for entry in entries:
+            if self._in_doubt(entry) and _POD.fullmatch(entry.pod):  # one that holds a slot may wait for more
+                due[entry.pod] = min(due.get(entry.pod, math.inf), self._due(entry))
         now = self._clock()
         ask = [pod for pod, at in due.items() if at <= now][:MOST_AT_ONCE]
         answers = dict(zip(ask, await asyncio.gather(*map(self._look, ask)), strict=True))

@@ -337,6 +337,21 @@ async def test_pods_without_the_label_are_asked_for_now_and_then(server: Server,
     assert [holder.id for holder in found.holders] == ["b"]
 
 
+async def test_a_pod_that_holds_and_waits_is_asked_for_as_often_as_a_holder(server: Server, clock: Callable[[float], None]) -> None:
+    server.put(POD, pod("a", member=False))
+    both = state("a", slots=1)
+    server.put(LEASE, lease(replace(both, queue=(Waiter("more", "team-a/a"),))))
+    server.put(NODE_LIMIT, node_limit(slots=1))
+    operator = await started(server)
+    server.remove((POD.plural, "team-a", "a"))
+    clock(5)
+    operator.queue["Lease", "node-1", "gpu"] = None
+    await operator.settle()
+    found = says(server)
+    assert found is not None
+    assert (found.holders, found.queue) == ((), ())
+
+
 async def test_entries_that_name_no_pod_are_left_to_expiry(server: Server) -> None:
     spoilt = lease(state("a"))
     spoilt["metadata"]["annotations"][HOLDERS] = spoilt["metadata"]["annotations"][HOLDERS].replace("team-a/a", "a/../../nodes/x")
