@@ -15,18 +15,18 @@ Ends = Mapping[str, float]
 
 def container_ends(pod: Json) -> Ends:
     """When the containers of a pod ended last."""
-    ends = {str(status.get("name")): max(_finished(status), default=0.0) for status in _statuses(pod)}
+    ends = {str(status.get("name")): _end(status) for status in _statuses(pod)}
     return ends if any(ends.values()) else {}
 
 
 def has_ended(request_id: str, ends: Ends) -> bool:
-    """Whether the process of a request has ended. Where it is not known in which container it ran, all must have ended since."""
+    """Whether the process of a request has ended. Where it does not tell its container, all must have ended since."""
     if not ends:  # as of nearly all: then no id is taken apart, of which a Lease may have thousands
         return False
     of = origin(request_id)
     if of is None:
         return False
-    homes = [ends[of.container]] if of.container in ends else list(ends.values())
+    homes = [ends.get(of.container, 0.0)] if of.container else list(ends.values())
     return all(end > of.seconds for end in homes)
 
 
@@ -34,7 +34,15 @@ def _statuses(pod: Json) -> Iterator[Json]:
     """Of the containers that may run beside each other; those that only prepare the pod have ended for good."""
     status = pod.get("status") or {}
     yield from status.get("containerStatuses") or ()
+    yield from status.get("ephemeralContainerStatuses") or ()
     yield from (each for each in status.get("initContainerStatuses") or () if "running" in (each.get("state") or {}))
+
+
+def _end(status: Json) -> float:
+    """When a container ended last; 0 also if it runs since before that: then its node's clock was set back, and tells nothing."""
+    end = max(_finished(status), default=0.0)
+    started = ((status.get("state") or {}).get("running") or {}).get("startedAt")
+    return 0.0 if isinstance(started, str) and end > _seconds(started) else end
 
 
 def _finished(status: Json) -> Iterator[float]:

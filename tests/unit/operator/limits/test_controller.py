@@ -280,6 +280,20 @@ def test_a_process_that_tells_its_container_ends_with_it(container: str, *, kept
     )
 
 
+def test_a_process_in_a_container_that_the_pod_does_not_tell_of_has_not_ended() -> None:
+    assert not has_ended(f"{TEN}.debugger-1.1", container_ends(ended(pod("a"), main=11)))
+
+
+@pytest.mark.parametrize(("second", "kept"), [("11", False), ("05", True)])
+def test_a_clock_that_was_set_back_ends_no_process(second: str, *, kept: bool) -> None:
+    times = {
+        "state": {"running": {"startedAt": f"1970-01-01T00:00:{second}Z"}},
+        "lastState": {"terminated": {"finishedAt": "1970-01-01T00:00:11Z"}},
+    }
+    ends = container_ends({"status": {"containerStatuses": [{"name": "main", **times}]}})
+    assert has_ended("1.6.0123ab.main-1.1", ends) is not kept
+
+
 async def test_the_end_of_a_pod_without_slots_costs_nothing(server: Server) -> None:
     server.put(POD, pod("a"))
     operator = await started(server)
