@@ -1,5 +1,6 @@
 """The one thing that a runner changes in the cluster besides Leases: an annotation of its own pod."""
 
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
@@ -18,11 +19,12 @@ class ReportError(Exception):
     Args:
         message: Why.
         pause: Seconds that the API server asks to wait.
+        unknown: Whether the API server does not know this pod's token, newly read, for one of its own.
     """
 
-    def __init__(self, message: str, pause: float = 0.0) -> None:
+    def __init__(self, message: str, pause: float = 0.0, *, unknown: bool = False) -> None:
         super().__init__(message)
-        self.pause = pause
+        self.pause, self.unknown = pause, unknown
 
 
 class OwnPod:
@@ -49,7 +51,8 @@ class OwnPod:
         try:
             await self._api.request("PATCH", self._path, {"fieldManager": FIELD_MANAGER}, patch, "application/merge-patch+json")
         except ApiError as error:
-            raise ReportError(str(error), min(error.pause or 0.0, _AT_MOST_SECONDS)) from error
+            pause = min(error.pause or 0.0, _AT_MOST_SECONDS)
+            raise ReportError(str(error), pause, unknown=error.status == HTTPStatus.UNAUTHORIZED) from error
         except StoreUnavailableError as error:
             raise ReportError(f"the API server cannot be reached: {error}") from error
 

@@ -3,12 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from imagejob_api.pod import ANNOTATION_PROGRESS, PodProgress
+from imagejob_runner.pipeline.turn import now
 from imagejob_runner.pod.environment import PodEnvironment
 from imagejob_runner.pod.own_pod import OwnPod, ReportError
 from nodelease.kubernetes.access import find_access
+
+UNKNOWN_SECONDS: Final = 10.0
+"""So long the API server may not know the pod's token before that is believed."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +34,17 @@ class Reporter:
         target: What takes the reports; None where there is no pod to report on.
         seconds: Least time between two reports.
         progress: Tells how far the pod is.
+        on_unknown: Called when the API server has not known the pod's token for `UNKNOWN_SECONDS`. The kubelet replaces tokens by their age
+            only, so a pod whose service account was deleted and made again has no valid one for most of an hour, and no slot either.
     """
 
-    def __init__(self, target: Target | None, seconds: float, progress: Callable[[], PodProgress]) -> None:
-        self._target, self._seconds, self._progress = target, seconds, progress
+    def __init__(
+        self, target: Target | None, seconds: float, progress: Callable[[], PodProgress], on_unknown: Callable[[], None] = lambda: None
+    ) -> None:
+        self._target, self._seconds, self._progress, self._on_unknown = target, seconds, progress, on_unknown
         self._sent: PodProgress | None = None
         self._warned = False
+        self._unknown_since: float | None = None
 
     async def run(self) -> None:
         """Reports until it is cancelled."""
@@ -59,9 +68,20 @@ class Reporter:
             if not self._warned:
                 self._warned = True
                 logger.warning("Progress cannot be reported, and the work goes on without: %s", error)
+            self._note(unknown=error.unknown)
             return error.pause
         self._sent, self._warned = progress, False
+        self._note(unknown=False)
         return 0.0
+
+    def _note(self, *, unknown: bool) -> None:
+        if not unknown:
+            self._unknown_since = None
+        elif self._unknown_since is None:
+            self._unknown_since = now()
+        elif now() - self._unknown_since >= UNKNOWN_SECONDS:
+            logger.warning("The API server does not know this pod's token any more; was its service account deleted? Another pod goes on")
+            self._on_unknown()
 
 
 def own_pod(pod: PodEnvironment) -> OwnPod | None:

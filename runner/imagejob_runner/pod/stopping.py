@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: asked to end, a pod keeps what is whole and gives its slots back."""
+"""SIGTERM, SIGINT, or no valid token any more: asked to end, a pod keeps what is whole and gives its slots back."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -23,6 +23,10 @@ class Stop:
         for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._asked.set)
         let_signals_come()
+
+    def ask(self) -> None:
+        """Asks, as a signal does."""
+        self._asked.set()
 
     @property
     def asked(self) -> bool:

@@ -157,7 +157,8 @@ class _ShardWork:
     async def _told(self) -> AsyncIterator[None]:
         """Tells the log, the API server and Prometheus how the work goes, while inside; and the result, however it ends."""
         observer, context = self._observer, self._context
-        reporter = Reporter(own_pod(context.pod), context.pod.progress_seconds, lambda: observer.look().report())
+        pod = context.pod
+        reporter = Reporter(own_pod(pod), pod.progress_seconds, lambda: observer.look().report(), context.stop.ask)
         end_metrics = serve(METRICS_PORT, PodMetrics(lambda: observer.latest))
         tasks = [asyncio.create_task(self._watch()), asyncio.create_task(reporter.run())]
         try:

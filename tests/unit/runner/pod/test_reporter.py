@@ -112,3 +112,26 @@ async def test_where_there_is_no_pod_there_is_nothing_to_report_on() -> None:
     async with asyncio.timeout(5):
         await reporter.run()
         await reporter.close()
+
+
+async def test_a_pod_whose_token_stays_unknown_is_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporter_module, "UNKNOWN_SECONDS", 0.1)
+    target, pod, asked_to_end = Target(), Pod(), asyncio.Event()
+    target.refuses = ReportError("Unauthorized", unknown=True)
+    running = asyncio.create_task(Reporter(target, 0.01, pod.progress, asked_to_end.set).run())
+    await asyncio.wait_for(asked_to_end.wait(), 10)
+    running.cancel()
+
+
+async def test_a_token_that_is_unknown_for_a_moment_or_a_right_that_is_missing_ends_no_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = [0.0]
+    monkeypatch.setattr(reporter_module, "now", lambda: time[0])
+    target, pod, ends = Target(), Pod(), []
+    reporter = Reporter(target, 3600, pod.progress, lambda: ends.append(True))
+    for refuses in (True, True, False, True, True):
+        target.refuses = ReportError("no", unknown=refuses)
+        await reporter.close()
+        time[0] += reporter_module.UNKNOWN_SECONDS - 1
+    assert not ends
+    await reporter.close()
+    assert ends
