@@ -9,7 +9,7 @@ gone. The same goes for processes of a pod that runs, whose container has ended 
 import asyncio
 import math
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, Protocol, TypeVar
 
@@ -86,6 +86,8 @@ class PodPresence:
     def __init__(self, api: Reader, namespaces: Collection[str], clock: Clock) -> None:
         self.running: dict[str, str] = {}
         """Watched pods that were seen running, and their nodes."""
+        self._on: Counter[str] = Counter()
+        """How many of them run on each node that has any."""
         self._ends: dict[str, Ends] = {}
         """Of those among them of which containers have ended."""
         self._api = api
@@ -97,7 +99,7 @@ class PodPresence:
 
     def any_on(self, node: str) -> bool:
         """Whether any watched pod runs on a node."""
-        return node in self.running.values()
+        return node in self._on
 
     def note(self, name: str, pod: Json | None) -> bool:
         """An event says that a watched pod is like this, or gone (None). Returns whether some of its processes may have ended by it."""
@@ -105,19 +107,29 @@ class PodPresence:
             before = self._ends.get(name, {})
             self._note_running(name, pod)
             return self._ends.get(name, {}) != before
-        self.running.pop(name, None)
+        self._leave(name)
         self._ends.pop(name, None)
         self._events += 1
         _remember(self._ended, name, self._events)
         return True
 
     def _note_running(self, name: str, pod: Json) -> None:
-        self.running[name] = node_of(pod)
+        self._leave(name)
+        self.running[name] = node = node_of(pod)
+        self._on[node] += 1
         ends = container_ends(pod)
         if ends:
             self._ends[name] = ends
         else:
             self._ends.pop(name, None)
+
+    def _leave(self, name: str) -> None:
+        node = self.running.pop(name, None)
+        if node is None:
+            return
+        self._on[node] -= 1
+        if not self._on[node]:
+            del self._on[node]
 
     def doubtful(self, state: LeaseState) -> bool:
         """Whether there are entries whose pods are not known to run, or whose processes seem to have ended."""
