@@ -46,7 +46,7 @@ def test_drained_pods_commit_and_the_job_ends_on_the_other_node(cluster: Cluster
         cluster.kubectl(
             "drain",
             node,
-            f"--pod-selector={LABEL_JOB}",
+            f"--pod-selector={LABEL_JOB}=moved",  # those of other tests may still be going
             "--delete-emptydir-data",
             f"--timeout={_DRAIN_SECONDS}s",
             timeout=_DRAIN_SECONDS + 10,
