@@ -6,8 +6,8 @@ import pytest
 
 from imagejob_api.pod import LABEL_JOB
 from imagejob_api.reasons import ConditionType
+from tests.e2e.promptness import Measured, told
 from tests.e2e.team import Team, call
-from tests.e2e.test_never_starts import Measured, told
 
 MODEL = {
     "architecture": "efficientnet_lite_pytorch:EfficientNet.from_name",

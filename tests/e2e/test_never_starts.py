@@ -1,38 +1,16 @@
 """Jobs that never get to work say why, soon, and in the words of whoever knows."""
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
 
 from imagejob_api.reasons import ConditionType
+from tests.e2e.promptness import Measured, told
 from tests.e2e.team import Team, call
 from tests.e2e.waiting import eventually
 
-Measured = Callable[[str], None]
-
-_BOUND_SECONDS: Final = 15.0
-"""From `kubectl apply` to the condition."""
 _OTHER_DIGEST: Final = "0" * 64
-
-
-def told(team: Team, job: dict[str, Any], kind: ConditionType, reason: str, measured: Measured) -> dict[str, Any]:
-    """The condition of that type, once it is true for that reason; fails if it took longer than it may."""
-    name = job["metadata"]["name"]
-
-    def found() -> tuple[object, object]:
-        condition = team.condition(name, kind)
-        return condition.get("status"), condition.get("reason")
-
-    applied = time.monotonic()
-    team.apply(job)
-    eventually(found, ("True", reason), seconds=4 * _BOUND_SECONDS)
-    seconds = time.monotonic() - applied
-    measured(f"{kind} {reason} after {seconds:.1f} s")
-    assert seconds < _BOUND_SECONDS
-    return team.condition(name, kind)
 
 
 def test_an_image_that_cannot_be_pulled(team: Team, measured: Measured) -> None:

@@ -1,8 +1,7 @@
 """Outputs that cannot be written to are told soon, with what to do; one whose storage is away for a moment is waited for."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -10,33 +9,17 @@ import pytest
 from imagejob_api.output_in_pods import FIX
 from imagejob_api.reasons import ConditionType
 from tests.cluster.cluster import Cluster
+from tests.e2e.promptness import Measured, told
 from tests.e2e.servers import NAMESPACE
 from tests.e2e.team import Team, call
-from tests.e2e.waiting import eventually
 
-Measured = Callable[[str], None]
-
-_BOUND_SECONDS: Final = 15.0
-"""From `kubectl apply` to the condition."""
 _SERVICE: Final = "s3-away"
 _PORT: Final = 7070
 
 
-def told(team: Team, job: dict[str, Any], kind: ConditionType, reason: str, measured: Measured) -> str:
-    """The message of a condition, once it is true for that reason, and of the Event; fails if it took longer than it may."""
-    name = job["metadata"]["name"]
-
-    def found() -> tuple[object, object]:
-        condition = team.condition(name, kind)
-        return condition.get("status"), condition.get("reason")
-
-    applied = time.monotonic()
-    team.apply(job)
-    eventually(found, ("True", reason), seconds=4 * _BOUND_SECONDS)
-    seconds = time.monotonic() - applied
-    measured(f"{name}: {kind} {reason} after {seconds:.1f} s")
-    assert seconds < _BOUND_SECONDS
-    message = str(team.condition(name, kind)["message"])
+def told_with_event(team: Team, job: dict[str, Any], kind: ConditionType, reason: str, measured: Measured) -> str:
+    """The message of a condition that is `told`, and of the Event."""
+    name, message = job["metadata"]["name"], str(told(team, job, kind, reason, measured)["message"])
     events = team.kubectl("get", "events", f"--field-selector=involvedObject.name={name},reason={reason}", "--output=json")
     assert message in {event["message"] for event in json.loads(events)["items"]}
     return message
@@ -68,7 +51,7 @@ def test_a_bucket_that_is_not_there(team: Team, source: str, measured: Measured)
     job = team.image_job(f"bucket-{source}", [call("work", seconds=0)], images=20, output={"url": "s3://no-such-bucket/rows"})
     if source == "prefix":
         job["spec"]["source"] = {"prefix": {"url": team.servers.output("photos")}}
-    message = told(team, job, ConditionType.FAILED, "StorageRefused", measured)
+    message = told_with_event(team, job, ConditionType.FAILED, "StorageRefused", measured)
     assert "s3://no-such-bucket/rows" in message
     assert "make the bucket s3://no-such-bucket, or correct output.url" in message
 
@@ -76,7 +59,7 @@ def test_a_bucket_that_is_not_there(team: Team, source: str, measured: Measured)
 def test_wrong_credentials(team: Team, measured: Measured) -> None:
     job = team.image_job("credentials", [call("work", seconds=0)], images=20, parallelism=4, chunkSize=1)
     job["spec"]["template"] = with_environment(team, AWS_SECRET_ACCESS_KEY="wrong")  # noqa: S106  that is the point
-    message = told(team, job, ConditionType.FAILED, "StorageRefused", measured)
+    message = told_with_event(team, job, ConditionType.FAILED, "StorageRefused", measured)
     assert "check the credentials in the environment" in message
     assert len(team.pods("credentials")) <= 4, "no pod was tried again"
 
@@ -84,7 +67,7 @@ def test_wrong_credentials(team: Team, measured: Measured) -> None:
 def test_a_storage_that_is_away_is_said_and_waited_for(cluster: Cluster, team: Team, away: str, measured: Measured) -> None:
     job = team.image_job("away", [call("work", seconds=0)], images=20)
     job["spec"]["template"] = with_environment(team, AWS_ENDPOINT_URL=away)
-    message = told(team, job, ConditionType.STALLED, "StorageUnreachable", measured)
+    message = told_with_event(team, job, ConditionType.STALLED, "StorageUnreachable", measured)
     assert f"{away} cannot be reached" in message
     assert "check the endpoint and the network" in message
     cluster.kubectl(f"--namespace={NAMESPACE}", "patch", f"service/{_SERVICE}", "--patch", '{"spec": {"selector": {"app": "s3"}}}')
@@ -103,7 +86,7 @@ def test_an_output_inside_the_pods(team: Team, source: str, measured: Measured) 
     job = {**good, "spec": {**good["spec"], "output": {"url": "file:///tmp/rows"}}}
     if source == "prefix":
         job["spec"]["source"] = {"prefix": {"url": team.servers.output("photos")}}
-    message = told(team, job, ConditionType.STALLED, "OutputInPods", measured)
+    message = told_with_event(team, job, ConditionType.STALLED, "OutputInPods", measured)
     assert "file:///tmp/rows is a folder inside each pod" in message
     assert FIX in message
     assert team.pods(name) == team.pods(name, "plan") == []

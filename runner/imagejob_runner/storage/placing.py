@@ -85,20 +85,17 @@ class _RefusedError(Exception):
 
 
 def _link(temporary: Path, path: Path) -> bool:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno in _REFUSALS:
-            raise _RefusedError from error
-        raise
-    return True
+    return _unless_taken(os.link, temporary, path)
 
 
 def _rename_to_nothing(temporary: Path, path: Path) -> bool:
+    return _unless_taken(_renameat2, temporary, path)
+
+
+def _unless_taken(place: Callable[[Path, Path], None], temporary: Path, path: Path) -> bool:
+    """Whether `place` gave the file its name, which must not be taken; `_RefusedError` where the file system has no such call."""
     try:
-        _renameat2(temporary, path)
+        place(temporary, path)
     except FileExistsError:
         return False
     except OSError as error:
