@@ -263,8 +263,9 @@ class Infer(ApiModel):
     """Names of the classes, in the order of the model's outputs, instead of `labels`."""
     preprocess: Preprocess = Preprocess()
     """How an image becomes the model's input."""
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """Largest number of images in one forward pass; halved when memory runs out."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Largest number of images in one forward pass; halved when memory runs out. Chosen for the device unless set: 256 on a GPU, 32 (or 8
+    for each thread) on CPUs, fewer for inputs of more than 512 pixels a side."""
     precision: Precision = Precision.FP32
     """Number format of the forward pass."""
     device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"

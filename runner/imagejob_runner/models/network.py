@@ -11,6 +11,7 @@ from imagejob_api.pipeline import Infer, Precision, Preprocess
 from imagejob_api.redaction import shown_url
 from imagejob_runner.exceptions import ModelError
 from imagejob_runner.models.architecture import build
+from imagejob_runner.models.batching import cpu_pass, default_batch
 from imagejob_runner.models.device import find_device, is_device_error
 from imagejob_runner.models.prepare import prepare
 from imagejob_runner.models.program import load_program
@@ -20,11 +21,6 @@ from imagejob_runner.process import cpu_count
 
 _DTYPES: Final = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
 _EXAMPLES: Final = 2
-_CPU_PASS: Final = 16
-_CPU_IMAGES: Final = 8
-"""Images in one forward pass on a CPU: so many, and for each thread at least so many. Measured with EfficientNet-Lite0 on one and two
-threads (images a second with 4, 8, 16 and 32 images: 60, 57, 62, 59 and 70, 78, 91, 87): smaller passes pay for starting each layer,
-larger ones leave the caches and need more memory."""
 
 
 class Network:
@@ -56,10 +52,12 @@ class Network:
         else:
             self._autocast = self._dtype is not torch.float32
             self._module, self._layout, (smallest, largest) = self._exported(infer, path)
-        best = infer.batch_size if self.device.type != "cpu" else max(_CPU_PASS, _CPU_IMAGES * self._threads)
+        gpu = self.device.type != "cpu"
+        wanted = infer.batch_size or default_batch(infer.preprocess.size, threads=self._threads, gpu=gpu)
+        best = wanted if gpu else cpu_pass(self._threads)
         self.smallest = smallest
         """Fewest images that the model takes at once."""
-        self.best_batch = max(smallest, min(infer.batch_size, best, largest or infer.batch_size))
+        self.best_batch = max(smallest, min(wanted, best, largest or wanted))
         """Most images to give it at once: what the model, the settings and the device's caches allow."""
 
     @torch.inference_mode()

@@ -145,7 +145,7 @@ def _part(
         from imagejob_runner.pipeline.works.inference import InferenceWork
 
         work = InferenceWork(step.name, step.infer, models.get(step.name), concurrency=concurrency)
-        return Part(step, work, concurrency, batch=True, at_once=concurrency * step.infer.batch_size)
+        return Part(step, work, concurrency, batch=True, at_once=concurrency * work.batch_size)
     elif step.call is not None:
         from imagejob_runner.pipeline.works.call import CallWork
 

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from typing import Final, Self
 
 from imagejob_api.pipeline import Infer
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch import model_file
+from imagejob_runner.models.batching import batch_size
 from imagejob_runner.models.labels import IMAGENET
 from imagejob_runner.models.predictor import Predictor
 from imagejob_runner.pipeline.flight import Flight
@@ -31,12 +32,9 @@ class InferenceWork:
 
     def __init__(self, name: str, infer: Infer, planned: PlannedModel | None, *, concurrency: int) -> None:
         self._name, self._infer, self._planned = name, infer, planned
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"infer-{name}")
-
-    @property
-    def batch_size(self) -> int:
+        self.batch_size: Final = batch_size(infer)
         """Largest batch."""
-        return self._infer.batch_size
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"infer-{name}")
 
     async def __aenter__(self) -> Self:
         share_interpreter()
