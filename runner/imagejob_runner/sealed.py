@@ -9,6 +9,8 @@ import json
 import math
 from typing import Any, Final, NamedTuple
 
+from imagejob_runner.jsontext import canonical
+
 MAX_DEPTH: Final = 100
 """Deepest nesting of lists and objects that is written or read."""
 DIGITS: Final = 16
@@ -72,16 +74,22 @@ def strict_json(data: bytes | str) -> Any:  # noqa: ANN401  any JSON value
         ValueError: It is no UTF-8, no JSON, an object has a key twice, a number is not finite, a text is no Unicode, or lists and objects
             are nested more than `MAX_DEPTH` deep.
     """
-    text = data.decode() if isinstance(data, bytes) else data
+    if isinstance(data, bytes):
+        value = canonical(data)
+        if value is None:
+            return strict_json(data.decode())
+        if data.count(b"[") + data.count(b"{") > MAX_DEPTH and nested_deeper(value, MAX_DEPTH):
+            raise ValueError(_TOO_DEEP)
+        return value
     try:
-        value = _DECODER.decode(text)
-        if "\\u" in text:
+        value = _DECODER.decode(data)
+        if "\\u" in data:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except UnicodeEncodeError:
         raise ValueError("a text holds half of a surrogate pair, which is no Unicode") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and nested_deeper(value, MAX_DEPTH):
+    if data.count("[") + data.count("{") > MAX_DEPTH and nested_deeper(value, MAX_DEPTH):
         raise ValueError(_TOO_DEEP)
     return value
 

@@ -3,13 +3,13 @@
 Whatever is written says itself whether it is whole: each line of JSON carries its digest, and so does each Parquet file.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, StorageError
+from imagejob_runner.jsontext import exact, quick
 from imagejob_runner.rows import Row
 from imagejob_runner.sealed import LINE, MAX_DEPTH, strict_json
 
@@ -77,7 +77,7 @@ def encode_rows(rows: Sequence[Row], form: str) -> bytes:
         from imagejob_runner.output.parquet import encode_parquet  # noqa: PLC0415  pyarrow takes a third of a second to import
 
         return encode_parquet(rows)
-    return b"".join(encode_row(row) for row in rows)
+    return b"".join([LINE.close(quick(row, nulls=row["error"] is None)) for row in rows])
 
 
 def decode_rows(data: bytes, form: str, where: str = "the part") -> list[Row]:
@@ -102,14 +102,8 @@ def decode_rows(data: bytes, form: str, where: str = "the part") -> list[Row]:
 
 
 def encode_row(row: Row) -> bytes:
-    """One row as a line of JSON, with its digest."""
-    return LINE.close(dump(row).encode())
-
-
-def dump(value: object) -> str:
-    """A value as compact JSON. Half surrogates, which only an error's text can still hold, become question marks."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    """One row as a line of ``errors.jsonl``, with its digest: numbers as every version has written them, so that each can check each."""
+    return LINE.close(exact(row).encode())
 
 
 def checked_row(row: Any, where: str) -> Row:  # noqa: ANN401  it may be anything: that is what is checked

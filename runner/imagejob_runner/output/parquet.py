@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagejob_runner.exceptions import StorageError
-from imagejob_runner.output.codec import checked_row, dump
+from imagejob_runner.jsontext import exact
+from imagejob_runner.output.codec import checked_row
 from imagejob_runner.rows import Row
 from imagejob_runner.sealed import short_digest, strict_json
 
@@ -38,7 +39,7 @@ SCHEMA: Final = pa.schema(
 
 def encode_parquet(rows: Sequence[Row]) -> bytes:
     """Rows as one Parquet file, compressed with zstd."""
-    records = [{**row, "error": _clean(row["error"]), **{name: dump(row[name]) for name in _JSON_COLUMNS}} for row in rows]
+    records = [{**row, "error": _clean(row["error"]), **{name: exact(row[name]) for name in _JSON_COLUMNS}} for row in rows]
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
         writer.write_table(pa.Table.from_pylist(records, schema=SCHEMA))
@@ -89,4 +90,4 @@ def _digest_place(data: bytes) -> slice:
 
 def _clean(error: dict[str, object] | None) -> object:
     """An error whose message Arrow takes: an operating system's text may hold bytes that are no Unicode."""
-    return None if error is None else json.loads(dump(error))
+    return None if error is None else json.loads(exact(error))

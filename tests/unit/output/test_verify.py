@@ -10,8 +10,8 @@ import pytest
 from imagejob_api.imagejob import FailurePolicy
 from imagejob_runner.audit import holds_name
 from imagejob_runner.exceptions import StorageError
+from imagejob_runner.jsontext import exact
 from imagejob_runner.output import decode_rows, encode_rows, finalize, parquet, verify
-from imagejob_runner.output.codec import dump
 from imagejob_runner.output.holds import check_holds
 from imagejob_runner.output.parquet import SCHEMA
 from imagejob_runner.output.report import VerifyReport
@@ -307,7 +307,7 @@ async def test_a_parquet_part_of_another_schema(done: Make, monkeypatch: pytest.
     assert any("it has no digest" in problem for problem in await problems(job))
     deep = [{**row, "outputs": {"x": "DEEP"}} for row in rows]
     job.path(0).write_bytes(encode_rows(deep, "parquet"))
-    monkeypatch.setattr(parquet, "dump", lambda value: "[" * 100_000 if value == {"x": "DEEP"} else dump(value))
+    monkeypatch.setattr(parquet, "exact", lambda value: "[" * 100_000 if value == {"x": "DEEP"} else exact(value))
     job.path(0).write_bytes(encode_rows(deep, "parquet"))
     monkeypatch.undo()
     assert any("nested more than 100 deep" in problem for problem in await problems(job))
