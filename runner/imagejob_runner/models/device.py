@@ -34,3 +34,9 @@ def is_device_error(error: BaseException) -> bool:
     """Whether an error tells of the device and not of the model. torch has no type of its own for the GPU's errors, only their text."""
     text = str(error)
     return is_memory_error(error) or "CUDA error" in text or "device-side assert" in text
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; torch adds pages of advice."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

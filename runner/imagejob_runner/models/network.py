@@ -1,10 +1,8 @@
 """A loaded model behind one call: images in, output tensor out, whatever it was loaded from and wherever it runs."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 
 from imagejob_api.pipeline import Infer, Precision, Preprocess
@@ -61,11 +59,11 @@ class Network:
         """Most images to give it at once: what the model, the settings and the device's caches allow."""
 
     @torch.inference_mode()
-    def __call__(self, images: Sequence[np.ndarray]) -> object:
-        """Normalises a batch on the device and runs the model.
+    def __call__(self, batch: torch.Tensor) -> object:
+        """Normalises a batch and runs the model, on the stream that is the calling thread's.
 
         Args:
-            images: At most `best_batch` arrays of type uint8 and shape (size, size, 3).
+            batch: At least `smallest` and at most `best_batch` images of type uint8, shape (images, size, size, 3), on the device.
 
         Returns:
             What the model returns; for a tensor, one entry for each image.
@@ -74,18 +72,14 @@ class Network:
             Exception: Whatever the model raises.
         """
         use_threads(self._threads)
-        missing = self.smallest - len(images)
-        batch = torch.from_numpy(np.stack([*images, *[images[-1]] * missing] if missing > 0 else images)).to(self.device)
         # Rows of pixels are channels-last memory already, so the permutation moves nothing.
         given = _normalised(batch, self._scale, self._shift).permute(0, 3, 1, 2)
         if self._layout is torch.contiguous_format:
             given = given.contiguous()
         if self._autocast:
             with torch.autocast(self.device.type, dtype=self._dtype):
-                output = self._module(given)
-        else:
-            output = self._module(given.to(self._dtype))
-        return output[: len(images)] if missing > 0 and isinstance(output, torch.Tensor) else output
+                return self._module(given)
+        return self._module(given.to(self._dtype))
 
     def _built(self, infer: Infer, path: Path | None) -> tuple[torch.nn.Module, torch.memory_format]:
         model = infer.model

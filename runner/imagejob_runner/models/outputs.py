@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,9 +18,49 @@ JsonValue = dict[str, "JsonValue"] | list["JsonValue"] | str | int | float | boo
 _SCORE_DECIMALS: Final = 6
 _DIGITS: Final = 7
 """Significant decimal digits of a float32."""
+_ALL_DECIMALS: Final = 1000
+"""More than any number has: nothing is rounded."""
 
 
-def describe(output: torch.Tensor, outputs: Outputs, labels: Sequence[str] | None) -> list[JsonValue | ImageError]:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the output for one image looks like."""
+
+    values: int
+    """How many."""
+    dtype: str
+    """Their type, as torch names it, without ``torch.``."""
+
+
+def form_of(output: torch.Tensor) -> Form:
+    """The form of one image's part of a batch's output, told without waiting for the device."""
+    return Form(output[0].numel(), str(output.dtype).removeprefix("torch."))
+
+
+def reduce(output: torch.Tensor, outputs: Outputs) -> tuple[torch.Tensor, ...]:
+    """What rows need of a batch's output, computed where the output is, so that little has to be brought to the host.
+
+    Args:
+        output: The model's output for a batch, shape (images, …), on any device.
+        outputs: What is asked for.
+
+    Returns:
+        How many values of each image are not finite, shape (images,), int64; and
+
+        * top-k: indices and scores of the best classes, best first, shapes (images, k), int64 and float32.
+        * embedding: shape (images, values), float32; with ``l2`` of length one.
+        * tensor: the output; floating types as float32.
+    """
+    bad = (~torch.isfinite(output.flatten(1))).sum(1)
+    if outputs.top_k is not None:
+        return bad, *_best(output, outputs.top_k)
+    if outputs.embedding is not None:
+        vectors = output.flatten(1).float()
+        return bad, torch.nn.functional.normalize(vectors, dim=1) if outputs.embedding == "l2" else vectors
+    return bad, output.float() if output.is_floating_point() else output
+
+
+def describe(reduced: tuple[torch.Tensor, ...], form: Form, outputs: Outputs, labels: Sequence[str] | None) -> list[JsonValue | ImageError]:
     """What is written about each image of a batch.
 
     * top-k: ``[{"label", "index", "score"}]``, best first, scores rounded to 6 decimals; without labels the label is the index as text.
@@ -27,27 +68,25 @@ def describe(output: torch.Tensor, outputs: Outputs, labels: Sequence[str] | Non
     * tensor: ``{"shape", "dtype", "data"}``, `data` as nested lists.
 
     Args:
-        output: The model's output for a batch, shape (images, …), on any device.
+        reduced: As `reduce` made it, in the host's memory.
+        form: Of the output that it was made of.
         outputs: Which of the forms is asked for.
         labels: Class names, or None.
 
     Returns:
         One value for each image in order, or an InvalidOutput error for an image whose output is not finite.
     """
-    bad = _not_finite(output)
-    values: Sequence[JsonValue]
+    bad: list[int] = reduced[0].tolist()
+    values: list[JsonValue]
     if outputs.top_k is not None:
-        values = _best(output, outputs.top_k, labels)
+        values = _classes(reduced[1].tolist(), reduced[2].tolist(), labels)
     elif outputs.embedding is not None:
-        values = _embeddings(output, unit=outputs.embedding == "l2")
+        values = _rounded(reduced[1].numpy())
     else:
-        values = _tensors(output)
-    return [
-        ImageError(ErrorCode.INVALID_OUTPUT, f"{count} of the model's {output[0].numel()} output values are not finite numbers")
-        if count
-        else value
-        for value, count in zip(values, bad, strict=True)
-    ]
+        values = _tensors(reduced[1], form)
+    if not any(bad):
+        return [*values]
+    return [_not_finite(count, form) if count else value for value, count in zip(values, bad, strict=True)]
 
 
 def check_output(output: object, images: int, outputs: Outputs, labels: Sequence[str] | None) -> torch.Tensor:
@@ -74,45 +113,46 @@ def check_output(output: object, images: int, outputs: Outputs, labels: Sequence
     return output
 
 
-def _not_finite(output: torch.Tensor) -> list[int]:
-    return (~torch.isfinite(output.flatten(1))).sum(1).tolist()
+def _not_finite(count: int, form: Form) -> ImageError:
+    return ImageError(ErrorCode.INVALID_OUTPUT, f"{count} of the model's {form.values} output values are not finite numbers")
 
 
-def _best(output: torch.Tensor, top_k: TopK, labels: Sequence[str] | None) -> list[JsonValue]:
+def _best(output: torch.Tensor, top_k: TopK) -> tuple[torch.Tensor, torch.Tensor]:
     scores = output.flatten(1).float()
     if top_k.activation == "softmax":
         scores = scores.softmax(1)
     elif top_k.activation == "sigmoid":
         scores = scores.sigmoid()
     best = scores.topk(min(top_k.k, scores.shape[1]), dim=1)
+    return best.indices, best.values
+
+
+def _classes(indices: list[list[int]], scores: list[list[float]], labels: Sequence[str] | None) -> list[JsonValue]:
     return [
         [
-            {"label": labels[index] if labels is not None else str(index), "index": index, "score": round(score, _SCORE_DECIMALS)}
-            for index, score in zip(indices, values, strict=True)
+            {"label": str(index) if labels is None else labels[index], "index": index, "score": round(score, _SCORE_DECIMALS)}
+            for index, score in zip(best, values, strict=True)
         ]
-        for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        for best, values in zip(indices, scores, strict=True)
     ]
 
 
-def _embeddings(output: torch.Tensor, *, unit: bool) -> list[JsonValue]:
-    vectors = output.flatten(1).float()
-    if unit:
-        vectors = torch.nn.functional.normalize(vectors, dim=1)
-    return [_numbers(vector) for vector in vectors.cpu().numpy()]
+def _tensors(output: torch.Tensor, form: Form) -> list[JsonValue]:
+    shape: list[JsonValue] = [*output.shape[1:]]
+    data = _rounded(output.numpy()) if output.is_floating_point() else output.tolist()
+    return [{"shape": shape, "dtype": form.dtype, "data": one} for one in data]
 
 
-def _tensors(output: torch.Tensor) -> list[JsonValue]:
-    dtype = str(output.dtype).removeprefix("torch.")
-    floating = output.is_floating_point()
-    host = (output.float() if floating else output).cpu().numpy()
-    return [{"shape": list(one.shape), "dtype": dtype, "data": _numbers(one) if floating else one.tolist()} for one in host]
-
-
-def _numbers(values: np.ndarray) -> list[JsonValue]:
-    """Nested lists, rounded to what float32 holds relative to the largest value: 0.1, not 0.10000000149011612."""
-    largest = float(np.abs(values).max(initial=0.0))
+def _rounded(values: np.ndarray) -> list[JsonValue]:
+    """Each image's numbers as nested lists, rounded to what float32 holds relative to its largest: 0.1, not 0.10000000149011612."""
     wide = values.astype(np.float64)
-    if largest > 0 and math.isfinite(largest):
-        wide = wide.round(_DIGITS - 1 - math.floor(math.log10(largest)))
+    largest = np.abs(wide).max(axis=tuple(range(1, wide.ndim)), initial=0.0)
+    decimals = np.array([_decimals(one) for one in largest.tolist()])
+    for some in set(decimals.tolist()) - {_ALL_DECIMALS}:
+        wide[decimals == some] = wide[decimals == some].round(some)
     numbers: list[JsonValue] = wide.tolist()
     return numbers
+
+
+def _decimals(largest: float) -> int:
+    return _DIGITS - 1 - math.floor(math.log10(largest)) if largest > 0 and math.isfinite(largest) else _ALL_DECIMALS

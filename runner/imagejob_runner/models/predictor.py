@@ -1,42 +1,32 @@
-"""What an infer step calls: a batch of arrays in, one answer or one error for each image out.
+"""What an infer step calls: a model that is loaded, checked and ready for batches."""
 
-One image must never take its neighbours down: a failing batch is halved until the culprit is alone, and running out of memory makes
-batches smaller for good.
-"""
-
-import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 
 from imagejob_api.pipeline import Infer
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import DeviceError, ImageError, ModelError, RunnerError
 from imagejob_runner.fetch import sha256_of
 from imagejob_runner.images.recipe import fingerprint
-from imagejob_runner.models.device import is_device_error, is_memory_error
+from imagejob_runner.models.device import first_line, is_device_error, is_memory_error
+from imagejob_runner.models.forward import Answer, Forward, Pass
 from imagejob_runner.models.labels import load_labels
+from imagejob_runner.models.lanes import lane_of
 from imagejob_runner.models.network import Network
-from imagejob_runner.models.outputs import JsonValue, check_output, describe
+from imagejob_runner.models.staging import Images
 from imagejob_runner.planning.models import PlannedModel, unnamed_digest
-
-logger = logging.getLogger(__name__)
 
 _NO_ROOM: Final = "the model does not fit into the memory that is free; give the pods more, or let fewer share the device"
 _NO_DEVICE: Final = "the GPU cannot be used by this process"
 _OTHER_FILE: Final = "rows of both would stand side by side: put the planned file back, or use another output.url"
 
-Answer = JsonValue | ImageError
-"""What `Predictor.predict` says about one image."""
-
 
 class Predictor:
     """A model that is loaded, checked and ready.
 
-    Loading blocks for seconds; `predict` blocks for the time of the forward pass and may be called from several threads at once.
+    Loading blocks for seconds; batches may be launched from several threads at once.
 
     Args:
         infer: The step's settings.
@@ -55,86 +45,43 @@ class Predictor:
         """SHA-256 of the weights or the program; of the architecture's name and arguments where there is no file."""
         self.preprocess_fingerprint = fingerprint(infer.preprocess)
         """See `images.preprocess.fingerprint`."""
-        self._outputs = infer.outputs
         _check_labels(labels, planned)
-        self._labels = load_labels(infer.labels, labels)
+        names = load_labels(infer.labels, labels)
         try:
             self._network = Network(infer, weights)
         except Exception as error:
             if isinstance(error, RunnerError) or not is_device_error(error):
                 raise
-            raise DeviceError(f"{_NO_ROOM if is_memory_error(error) else _NO_DEVICE}: {_first_line(error)}") from error
+            raise DeviceError(f"{_NO_ROOM if is_memory_error(error) else _NO_DEVICE}: {first_line(error)}") from error
         if _version(weights) != version:
             raise ModelError(f"model: {weights} was changed while it was being loaded; run again when it is left alone")
         self.device = str(self._network.device)
         """Where the model runs: ``cpu`` or ``cuda:0``."""
-        self._batch = self._network.best_batch
+        self._forward = Forward(
+            self._network,
+            lane_of(self._network.device),
+            least=self._network.smallest,
+            most=self._network.best_batch,
+            outputs=infer.outputs,
+            labels=names,
+        )
         self._try_out(infer.preprocess.size)
 
-    def predict(self, batch: Sequence[np.ndarray]) -> list[Answer]:
-        """Runs the model over any number of images.
+    def launch(self, batch: Images) -> Pass:
+        """Starts a forward pass over any number of images; see `Forward.launch`."""
+        return self._forward.launch(batch)
 
-        Args:
-            batch: Arrays of type uint8 and shape (size, size, 3), as made by `images.preprocess.to_array`.
-
-        Returns:
-            One entry for each image, in order: its output as described in `models.outputs.describe`, or an ImageError with the code
-            InvalidOutput, InferenceFailed or OutOfMemory.
-
-        Raises:
-            ModelError: The model's output has a shape that makes no sense; no image can be right.
-            DeviceError: The GPU has failed and the process has to be replaced.
-        """
-        answers: list[Answer] = []
-        while len(answers) < len(batch):
-            answers += self._attempt(batch[len(answers) : len(answers) + self._batch])
-        return answers
-
-    def _attempt(self, images: Sequence[np.ndarray]) -> list[Answer]:
-        try:
-            output = check_output(self._network(images), len(images), self._outputs, self._labels)
-            return describe(output, self._outputs, self._labels)
-        except RunnerError:
-            raise
-        except Exception as error:  # noqa: BLE001  a network may raise anything
-            failure = _failure(error)
-        # Outside of the handler: it would keep the tensors of the failed pass alive through the next one.
-        if failure.code == ErrorCode.OUT_OF_MEMORY:
-            self._shrink(len(images))
-        if len(images) == 1:
-            return [failure]
-        half = len(images) // 2
-        return self._attempt(images[:half]) + self._attempt(images[half:])
-
-    def _shrink(self, images: int) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        smaller = max(1, images // 2)
-        if smaller < self._batch:
-            logger.warning("out of memory with %d images at once: going on with batches of %d", images, smaller)
-            self._batch = smaller
+    def predict(self, batch: Images) -> list[Answer]:
+        """Runs the model over any number of images, and waits for the answers; see `Pass.answers`."""
+        return self.launch(batch).answers()
 
     def _try_out(self, size: int) -> None:
         """One grey image shows a wrong output or label count before any work is done."""
-        (answer,) = self._attempt([np.full((size, size, 3), 128, np.uint8)])
+        (answer,) = self.predict([np.full((size, size, 3), 128, np.uint8)])
         if isinstance(answer, ImageError) and answer.code == ErrorCode.OUT_OF_MEMORY:
             raise DeviceError(f"{_NO_ROOM}: {answer.message}")
         if isinstance(answer, ImageError) and answer.code != ErrorCode.INVALID_OUTPUT:
             raise ModelError(f"the model fails on a plain grey image: {answer.message}")
-
-
-def _failure(error: Exception) -> ImageError:
-    reason = _first_line(error)
-    if is_memory_error(error):
-        return ImageError(ErrorCode.OUT_OF_MEMORY, f"not enough memory for a single image: {reason}", retryable=True)
-    if is_device_error(error):
-        raise DeviceError(f"the GPU cannot be used any more by this process: {reason}") from error
-    return ImageError(ErrorCode.INFERENCE_FAILED, f"the model failed on this image: {type(error).__name__}: {reason}")
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _checked_digest(infer: Infer, path: Path | None, planned: PlannedModel | None) -> str:

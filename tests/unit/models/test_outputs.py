@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import torch
 from imagejob_api.pipeline import Outputs, TopK
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, ModelError
+from imagejob_runner.models import outputs as describing
 from imagejob_runner.models.labels import load_labels
-from imagejob_runner.models.outputs import check_output, describe
+from imagejob_runner.models.outputs import JsonValue, check_output
 
 pytestmark = pytest.mark.model
 
@@ -19,6 +21,10 @@ NAMES = ("ant", "bee", "cat")
 
 def top(k: int = 5, activation: str = "softmax") -> Outputs:
     return Outputs(top_k=TopK.model_validate({"k": k, "activation": activation}))
+
+
+def describe(output: torch.Tensor, outputs: Outputs, labels: Sequence[str] | None) -> list[JsonValue | ImageError]:
+    return describing.describe(describing.reduce(output, outputs), describing.form_of(output), outputs, labels)
 
 
 class TestTopK:
@@ -51,6 +57,18 @@ class TestNumbers:
         values = torch.randn(4, 1280, generator=torch.Generator().manual_seed(1)) * 1e-4
         found = torch.tensor(describe(values, Outputs(embedding="raw"), None))
         assert (found - values).abs().max() <= 5e-7 * values.abs().max()
+
+    def test_each_image_is_rounded_by_its_own_largest(self) -> None:
+        values = torch.tensor([[1e4 / 3, 0.1], [1e-4 / 3, 0.0], [0.0, 0.0], [1e12 / 3, 1.0]])
+        assert describe(values, Outputs(embedding="raw"), None) == [
+            [3333.333, 0.1],
+            [3.333333e-05, 0.0],
+            [0.0, 0.0],
+            [333333300000.0, 0.0],
+        ]
+
+    def test_no_values_at_all(self) -> None:
+        assert describe(torch.zeros(2, 0), Outputs(embedding="raw"), None) == [[], []]
 
     def test_l2(self) -> None:
         answers = describe(torch.tensor([[3.0, 4.0], [0.0, 0.0]]), Outputs(embedding="l2"), None)

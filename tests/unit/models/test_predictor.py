@@ -149,7 +149,7 @@ class TestFailures:
         def full(_images: object) -> object:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-        monkeypatch.setattr(model, "_network", full)
+        monkeypatch.setattr(model._forward, "network", full)
         answers = model.predict(NOISE[:3])
         assert [answer.code for answer in answers if isinstance(answer, ImageError)] == [ErrorCode.OUT_OF_MEMORY] * 3
         assert all(answer.retryable for answer in answers if isinstance(answer, ImageError))

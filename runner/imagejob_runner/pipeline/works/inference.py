@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final, Self
 
 from imagejob_api.pipeline import Infer
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch import model_file
 from imagejob_runner.models.batching import batch_size
+from imagejob_runner.models.forward import Pass
 from imagejob_runner.models.labels import IMAGENET
 from imagejob_runner.models.predictor import Predictor
 from imagejob_runner.pipeline.flight import Flight
@@ -21,7 +23,7 @@ class InferenceWork:
     """Runs batches through a model.
 
     The model is loaded when the context is entered. There are as many threads as batches at once, and they stay: torch keeps its number of
-    threads and CUDA its current device by thread.
+    threads and CUDA its current device by thread. Another one describes the answers of a batch while the next is running.
 
     Args:
         name: The step's.
@@ -35,6 +37,7 @@ class InferenceWork:
         self.batch_size: Final = batch_size(infer)
         """Largest batch."""
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"infer-{name}")
+        self._describing = ThreadPoolExecutor(1, thread_name_prefix=f"describe-{name}")
 
     async def __aenter__(self) -> Self:
         share_interpreter()
@@ -42,22 +45,62 @@ class InferenceWork:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._threads, self._describing):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     async def run_batch(self, flights: Sequence[Flight]) -> list[ImageError | None]:
         """Predicts; stores each answer under the step's name."""
+        under_way = await self.launch(flights)
+        return await self.finish(under_way)
+
+    async def launch(self, flights: Sequence[Flight]) -> "Batch":
+        """Begins to predict; on a GPU it returns before the model has run.
+
+        Raises:
+            ModelError: As `Forward.launch`.
+            DeviceError: As `Forward.launch`.
+        """
         arrays = [flight.item.array for flight in flights if flight.item.array is not None]
-        answers = await in_thread(self._threads, self._predictor.predict, arrays)
+        return Batch(flights, await in_thread(self._threads, self._predictor.launch, arrays))
+
+    async def settle(self, batch: "Batch") -> None:
+        """Waits until the device is through with a batch, doing again what failed: the last thing that needs the step's limits.
+
+        Raises:
+            ModelError: As `Pass.settle`.
+            DeviceError: As `Pass.settle`.
+        """
+        await in_thread(self._threads, batch.under_way.settle)
+
+    async def finish(self, batch: "Batch") -> list[ImageError | None]:
+        """Stores each answer under the step's name, settling the batch first if that was not done; for each image, None or why it fails."""
+        await self.settle(batch)
+        answers = await in_thread(self._describing, batch.under_way.answers)
+        made_with = {"modelSha256": self._predictor.model_digest, "preprocess": self._predictor.preprocess_fingerprint}
         errors: list[ImageError | None] = []
-        for flight, answer in zip(flights, answers, strict=True):
-            flight.item.array = None
-            flight.item.provenance.update(modelSha256=self._predictor.model_digest, preprocess=self._predictor.preprocess_fingerprint)
+        for flight, answer in zip(batch.flights, answers, strict=True):
+            item = flight.item
+            item.array = None
+            item.provenance.update(made_with)
             if isinstance(answer, ImageError):
                 errors.append(answer)
             else:
-                flight.item.outputs[self._name] = answer
+                item.outputs[self._name] = answer
                 errors.append(None)
         return errors
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images that a model is being run over.
+
+    Attributes:
+        flights: The images. Their arrays stay as they are until the batch is settled.
+        under_way: The pass.
+    """
+
+    flights: Sequence[Flight]
+    under_way: Pass
 
 
 def load(infer: Infer, planned: PlannedModel | None) -> Predictor:
