@@ -9,7 +9,8 @@ CATEGORY: Final = "imagejob-all"
 """For `kubectl get imagejob-all`. Not `imagejob`: kubectl takes a category before the kind of that name, and `get imagejob NAME` would
 fail."""
 
-DEFAULT_CHUNK_SIZE: Final = 128
+MAX_CHUNK_SIZE: Final = 131_072
+"""What the fastest GPU known does in ten seconds."""
 MAX_INLINE_URLS: Final = 1000
 MAX_INLINE_CHARACTERS: Final = 160 * 1024
 """Of all inline URLs and their ids together."""

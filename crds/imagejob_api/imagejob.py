@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import AfterValidator, Field
 
 from imagejob_api.base import NAME_PATTERN, ApiModel, OutputUrl, SourceUrl, SubdomainName
-from imagejob_api.constants import DEFAULT_CHUNK_SIZE, MAX_INLINE_CHARACTERS, MAX_INLINE_URLS, MAX_JOB_NAME, MAX_PRIORITY
+from imagejob_api.constants import MAX_CHUNK_SIZE, MAX_INLINE_CHARACTERS, MAX_INLINE_URLS, MAX_JOB_NAME, MAX_PRIORITY
 from imagejob_api.exceptions import RuleBrokenError
 from imagejob_api.meta import Condition, Metadata, Resource, Timestamp
 from imagejob_api.pipeline import ImagePipelineSpec
@@ -138,8 +138,9 @@ class ImageJobSpec(ApiModel):
     """Where the rows go."""
     parallelism: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Pods (on one machine: processes) at once; may be changed while the job runs."""
-    chunk_size: Annotated[int, Field(ge=1, le=10_000)] = DEFAULT_CHUNK_SIZE
-    """Images that are committed together: the unit of resume."""
+    chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK_SIZE)] | None = None
+    """Images that are committed together: the unit of resume. A process that is killed does two of them again at most. Chosen from the
+    number of images and `parallelism` unless set, at most 4,096."""
     shards: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Parts that the job is split into, each for one pod at a time, so that no more pods work at once. Unless set 64, or four for each pod
     if that is more; never more than there are chunks."""

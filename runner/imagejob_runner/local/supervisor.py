@@ -156,6 +156,7 @@ class LocalRun:
             output,
             name=name,
             default_shards=self._parallelism,
+            parallelism=self._parallelism,
             before_writing=lambda: self._processes.check_code(pipeline),
         )
 

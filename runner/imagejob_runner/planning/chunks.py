@@ -1,11 +1,11 @@
 """The manifest in an output: one file for each shard, one line for each input, read chunk by chunk."""
 
 import hashlib
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from imagejob_runner.exceptions import StorageError
+from imagejob_runner.jsontext import quick
 from imagejob_runner.planning.plan import Plan
 from imagejob_runner.sealed import strict_json
 from imagejob_runner.sources import Entry
@@ -31,9 +31,14 @@ def manifest_name(folder: str, shard: int) -> str:
     return f"{folder}/{shard:05d}.jsonl"
 
 
-def encode_line(chunk: int, entry: Entry) -> bytes:
-    """One line of a manifest."""
-    return json.dumps({"chunk": chunk, "id": entry.id, "url": entry.url}, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+def line_begin(chunk: int) -> bytes:
+    """The first part of the lines of a chunk."""
+    return b'{"chunk":%d,' % chunk
+
+
+def line_end(entry: Entry) -> bytes:
+    """The rest of a manifest's line of an input."""
+    return quick({"id": entry.id, "url": entry.url}).removeprefix(b"{") + b"\n"
 
 
 async def shard_chunks(output: OutputStore, plan: Plan, shard: int) -> AsyncIterator[Chunk]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from imagejob_api.imagejob import ImageJobSpec
 from imagejob_api.pipeline import Download, ImagePipelineSpec
+from imagejob_api.pod import default_chunk_size
 from imagejob_api.redaction import shown_url
 from imagejob_runner.constants import MANIFEST_FOLDER, PLAN_FILE, RESULTS_FOLDER, SUCCESS_FILE, WRITABLE_FILE
 from imagejob_runner.exceptions import InvalidSourceError, OutputExistsError, StorageError
@@ -32,6 +33,7 @@ async def plan_job(
     *,
     name: str,
     default_shards: int,
+    parallelism: int | None = None,
     owner: str = "",
     before_writing: Callable[[], Awaitable[None]] | None = None,
 ) -> Plan:
@@ -45,6 +47,7 @@ async def plan_job(
         output: Where it writes.
         name: The job's name.
         default_shards: Number of shards when the job sets none.
+        parallelism: Processes at once; the job's own unless given. A job that sets no chunk size gets one that suits so many.
         owner: Uid of the job, if it has one. What a process of the same job has planned is nothing that `ifExists: fail` refuses.
         before_writing: Awaited before anything of a new plan is written. If it raises, nothing is: a mistake that it finds can be put
             right and the output used, while a plan that is written refuses the corrected job.
@@ -65,7 +68,7 @@ async def plan_job(
         await planner.refuse_anything(existing)
     await output.clean_up()
     if existing is None:
-        return await planner.create(spec.shards or default_shards)
+        return await planner.create(spec.shards or default_shards, parallelism or spec.parallelism)
     source = SourceDigest()
     async for entry in planner.entries():
         source.add(entry)
@@ -123,23 +126,25 @@ class _Planner:
                 f"{self._output.url} holds {shown}, and output.ifExists is fail; use another output.url, empty it, or set ifExists: resume"
             )
 
-    async def create(self, shards: int) -> Plan:
+    async def create(self, shards: int, parallelism: int) -> Plan:
         """Writes a new plan."""
         await self._refuse_orphans()
-        with Spool(self._spec.chunk_size) as spool:
+        with Spool() as spool:
             await spool.fill(self.entries())
             if spool.total == 0:
                 raise InvalidSourceError(f"the source lists no inputs: {self._empty_hint()}")
             components = await self._components(spool.digest)
             if self._before_writing is not None:
                 await self._before_writing()
+            chunk_size = self._spec.chunk_size or default_chunk_size(spool.total, parallelism)
+            spool.divide(chunk_size)
             # More shards than chunks would be pods with nothing to do.
-            shards = min(shards, -(-spool.total // spool.chunk_size))
+            shards = min(shards, -(-spool.total // chunk_size))
             plan = Plan(
                 name=self._name,
                 owner=self._owner,
                 total=spool.total,
-                chunk_size=spool.chunk_size,
+                chunk_size=chunk_size,
                 shards=shards,
                 format=self._spec.output.format,
                 manifest=f"{MANIFEST_FOLDER}/{spool.content_id}-{shards}",

@@ -1,7 +1,7 @@
-"""Holds a job's inputs in a temporary file while they are counted, digested and looked through for duplicates.
+"""Holds a job's inputs in a temporary file while they are counted, digested and looked through for duplicates, then in chunks.
 
 Nothing may be written to the output before the last input has been seen, and a million inputs must not need a million objects in memory:
-what stays in memory is eight bytes for each input.
+what stays in memory is eight bytes for each input, and the lines of one chunk. How large a chunk is may follow from the number of inputs.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 import tempfile
 from array import array
 from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,7 +17,7 @@ from typing import Final, Self
 import numpy as np
 
 from imagejob_runner.exceptions import DuplicateIdError
-from imagejob_runner.planning.chunks import encode_line
+from imagejob_runner.planning.chunks import line_begin, line_end
 from imagejob_runner.planning.digest import ManifestDigest, SourceDigest
 from imagejob_runner.sources import Entry
 
@@ -25,17 +26,13 @@ _SHOWN: Final = 120
 
 
 class Spool:
-    """The inputs of a job, in manifest lines, in a temporary folder that goes with the object's context.
+    """The inputs of a job, in manifest lines, in a temporary folder that goes with the object's context."""
 
-    Args:
-        chunk_size: Inputs in a chunk.
-    """
-
-    def __init__(self, chunk_size: int) -> None:
-        self.chunk_size = chunk_size
+    def __init__(self) -> None:
         self.digest = SourceDigest()
         self._folder = tempfile.TemporaryDirectory(prefix="imagejob-plan-")
-        self._path = Path(self._folder.name, "inputs")
+        self._inputs = Path(self._folder.name, "inputs")
+        self._chunks = Path(self._folder.name, "chunks")
         self._chunk_ends = array("Q")
         self._manifest = ManifestDigest()
 
@@ -62,26 +59,33 @@ class Spool:
             DuplicateIdError: Two have one id; the message names it and both places.
         """
         ids = array("Q")
-        size = 0
-        lines = hashlib.sha256()
-        with self._path.open("wb") as file:
+        with self._inputs.open("wb") as file:
             async for entry in entries:
-                line = encode_line(self.total // self.chunk_size, entry)
-                if self.total % self.chunk_size == 0 and self.total:
-                    self._end_chunk(size, lines)
-                    lines = hashlib.sha256()
-                file.write(line)
-                lines.update(line)
-                size += len(line)
+                file.write(line_end(entry))
                 ids.append(_short_digest(entry.id))
                 self.digest.add(entry)
-            self._end_chunk(size, lines)
         self._refuse_duplicates(ids)
+
+    def divide(self, chunk_size: int) -> None:
+        """Puts the inputs into chunks; done once, before `content_id` and `shard_file`.
+
+        Args:
+            chunk_size: Inputs in a chunk.
+        """
+        size = 0
+        with self._inputs.open("rb") as source, self._chunks.open("wb") as target:
+            while ends := list(islice(source, chunk_size)):
+                begin = line_begin(len(self._chunk_ends))
+                lines = begin + begin.join(ends)
+                target.write(lines)
+                self._manifest.add(len(self._chunk_ends), hashlib.sha256(lines).digest())
+                size += len(lines)
+                self._chunk_ends.append(size)
 
     def shard_file(self, shard: int, shards: int) -> Path:
         """A file with the lines of one shard's chunks. Overwritten by the next call."""
         path = Path(self._folder.name, "shard")
-        with self._path.open("rb") as source, path.open("wb") as target:
+        with self._chunks.open("rb") as source, path.open("wb") as target:
             for chunk in range(shard, len(self._chunk_ends), shards):
                 start = self._chunk_ends[chunk - 1] if chunk else 0
                 source.seek(start)
@@ -91,10 +95,6 @@ class Spool:
                     target.write(block)
                     left -= len(block)
         return path
-
-    def _end_chunk(self, size: int, lines: "hashlib._Hash") -> None:
-        self._manifest.add(len(self._chunk_ends), lines.digest())
-        self._chunk_ends.append(size)
 
     def _refuse_duplicates(self, ids: "array[int]") -> None:
         digests = np.frombuffer(ids, dtype=np.uint64)
@@ -115,9 +115,9 @@ class Spool:
             places[identity] = position
 
     def _ids(self) -> Iterator[str]:
-        with self._path.open("rb") as file:
-            for line in file:
-                yield json.loads(line)["id"]
+        with self._inputs.open("rb") as file:
+            for end in file:
+                yield json.loads(line_begin(0) + end)["id"]
 
 
 def _short_digest(text: str) -> int:

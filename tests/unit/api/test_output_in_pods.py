@@ -48,7 +48,8 @@ def test_a_folder_that_the_kubelet_makes_for_a_pod_is_the_pod_s() -> None:
     ("fields", "why"),
     [
         ({"source": PREFIX}, "the pod that lists the source"),
-        ({"images": 200, "parallelism": 2}, "2 pods work"),
+        ({"images": 200, "parallelism": 2}, "4 pods work"),
+        ({"parallelism": 2}, "2 pods work"),
         ({"shards": 2, "chunkSize": 5}, "its 2 shards may be several pods' work"),
         ({"failurePolicy": {"retryFailed": True}}, "retryFailed"),
     ],
@@ -60,6 +61,6 @@ def test_more_than_one_pod_cannot_share_a_folder_of_its_own(fields: dict[str, An
     assert why in said
 
 
-@pytest.mark.parametrize("fields", [{}, {"parallelism": 4}, {"images": 200, "shards": 1}])
+@pytest.mark.parametrize("fields", [{}, {"images": 1, "parallelism": 4}, {"images": 200, "shards": 1}])
 def test_what_one_pod_does_by_itself_may_be_tried(fields: dict[str, Any]) -> None:
     assert why_not(spec(**fields)) is None

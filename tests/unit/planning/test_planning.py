@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from imagejob_api.imagejob import ImageJobSpec
+from imagejob_api.pod import default_chunk_size, default_shards, shard_count
 from imagejob_runner.constants import PLAN_FILE
 from imagejob_runner.exceptions import (
     DuplicateIdError,
@@ -36,6 +37,12 @@ def files(folder: str | Path) -> dict[str, tuple[bytes, int]]:
     return {
         str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in Path(folder).rglob("*") if path.is_file()
     }
+
+
+def inline_manifest(job: JobMaker, inputs: int) -> dict[str, Any]:
+    path = job.folder / "list.jsonl"
+    path.write_text("".join(json.dumps({"id": f"image-{number}", "url": f"/data/{number}.jpg"}) + "\n" for number in range(inputs)))
+    return {"manifest": {"url": str(path)}}
 
 
 async def test_every_input_is_in_one_chunk_of_the_right_shard(job: JobMaker) -> None:
@@ -64,6 +71,26 @@ async def test_a_second_plan_writes_nothing_and_keeps_chunks_and_shards(job: Job
     assert again.model_dump(exclude={"pipeline"}) == first.model_dump(exclude={"pipeline"})
     assert files(job.output) == before
     assert (await read_plan(open_output(job.output))).fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize(("inputs", "parallelism"), [(20, 1), (20, 3), (300, 1), (300, 2), (4000, 1)])
+async def test_a_job_that_sets_no_chunk_size_gets_one_that_suits_it_and_keeps_it(job: JobMaker, inputs: int, parallelism: int) -> None:
+    made = await plan(job(inline_manifest(job, inputs), chunkSize=None, parallelism=parallelism), shards=default_shards(parallelism))
+    assert made.chunk_size == default_chunk_size(inputs, parallelism)
+    assert made.shards == shard_count(inputs, None, None, parallelism), "as the operator counts them"
+    output = open_output(job.output)
+    chunks = [chunk for shard in range(made.shards) async for chunk in shard_chunks(output, made, shard)]
+    entries = [entry.id for chunk in sorted(chunks, key=lambda chunk: chunk.index) for entry in chunk.entries]
+    assert entries == [f"image-{number}" for number in range(inputs)]
+    again = await plan(job(inline_manifest(job, inputs), chunkSize=None, parallelism=7 * parallelism), shards=9)
+    assert again.model_dump(exclude={"pipeline"}) == made.model_dump(exclude={"pipeline"})
+
+
+async def test_how_many_processes_there_are_may_be_told_beside_the_job(job: JobMaker) -> None:
+    spec = job(inline(300), chunkSize=None)
+    assert spec.pipeline is not None
+    made = await plan_job(spec, spec.pipeline, open_output(spec.output.url), name="job", default_shards=9, parallelism=9)
+    assert (made.chunk_size, made.shards) == (34, 9)
 
 
 async def test_the_order_of_the_inputs_makes_no_other_job(job: JobMaker) -> None:

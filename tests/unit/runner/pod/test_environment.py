@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagejob_api.pod import shard_count
+from imagejob_api.pod import default_chunk_size, shard_count
 from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.pod.environment import DEFAULT_PROGRESS_SECONDS, PodEnvironment
 
@@ -52,7 +52,34 @@ def test_each_shard_is_of_one_pod(pods: int, shards: int) -> None:
 
 @pytest.mark.parametrize(
     ("total", "chunk", "shards", "parallelism", "expected"),
-    [(1000, 10, None, 3, 64), (1000, 10, None, 20, 80), (15, 10, None, 3, 2), (1000, 10, 5, 3, 5)],
+    [
+        (1000, 10, None, 3, 64),
+        (1000, 10, None, 20, 80),
+        (15, 10, None, 3, 2),
+        (1000, 10, 5, 3, 5),
+        (1000, None, None, 1, 16),
+        (1000, None, None, 20, 20),
+        (1_000_000, None, None, 2, 64),
+    ],
 )
-def test_the_number_of_shards(total: int, chunk: int, shards: int | None, parallelism: int, expected: int) -> None:
+def test_the_number_of_shards(total: int, chunk: int | None, shards: int | None, parallelism: int, expected: int) -> None:
     assert shard_count(total, chunk, shards, parallelism) == expected
+
+
+@pytest.mark.parametrize(
+    ("total", "parallelism", "expected"),
+    [
+        (1, 1, 1),
+        (20, 1, 20),
+        (20, 3, 7),
+        (3, 8, 1),
+        (100, 1, 64),
+        (6_000, 1, 187),
+        (6_000, 4, 64),
+        (1_000_000, 1, 4096),
+        (1_000_000, 16, 1953),
+        (10**9, 1, 4096),
+    ],
+)
+def test_the_size_of_a_chunk_that_nobody_has_set(total: int, parallelism: int, expected: int) -> None:
+    assert default_chunk_size(total, parallelism) == expected
