@@ -23,7 +23,7 @@ def too_many_failures(policy: FailurePolicy, failed: int, done: int) -> str | No
 _FAULTS: Final = {
     Fault.INPUT: (
         "NotFound PermissionDenied HttpStatus AddressForbidden TooManyRedirects BodyTooLarge InvalidUrl EmptyFile UnsupportedFormat "
-        "TruncatedImage CorruptImage TooManyPixels TooLargeToDecode NoSuchFrame"
+        "TruncatedImage CorruptImage TooManyPixels TooLargeToDecode NoSuchFrame DecoderDied"
     ),
     Fault.MODEL: "InferenceFailed InvalidOutput CallFailed Timeout",
     Fault.INFRASTRUCTURE: "ConnectionFailed StorageFailed OutOfMemory Internal",

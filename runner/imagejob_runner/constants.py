@@ -51,6 +51,7 @@ class ErrorCode:
     TOO_MANY_PIXELS: Final = "TooManyPixels"
     TOO_LARGE_TO_DECODE: Final = "TooLargeToDecode"
     NO_SUCH_FRAME: Final = "NoSuchFrame"
+    DECODER_DIED: Final = "DecoderDied"
     # work
     INFERENCE_FAILED: Final = "InferenceFailed"
     INVALID_OUTPUT: Final = "InvalidOutput"

@@ -52,9 +52,9 @@ class Fetcher:
             location = parse_url(url)
         except InvalidJobError as error:
             raise ImageError(ErrorCode.INVALID_URL, str(error)) from None
-        name = shown_url(url)
         if isinstance(location, FileUrl):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, read_file, location.path, name, limit)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, read_file, location.path, url, limit)
+        name = shown_url(url)
         if isinstance(location, ObjectUrl):
             return await read_bounded(await open_object(location, name), name, limit)
         if self._http is None:

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from imagejob_api.redaction import shown_url
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch.body import too_large
@@ -27,7 +28,7 @@ def read_file(path: Path, url: str, limit: int) -> bytes:
 
     Args:
         path: The file.
-        url: How messages call it.
+        url: Its URL, which messages show without secrets.
         limit: Largest number of bytes accepted.
 
     Raises:
@@ -36,26 +37,37 @@ def read_file(path: Path, url: str, limit: int) -> bytes:
     try:
         _check_regular(path.stat(), url)
         # Between the look and the opening it may have become a FIFO: O_NONBLOCK keeps even that from hanging.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
-            status = os.fstat(file.fileno())
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            status = os.fstat(file)
             _check_regular(status, url)
             if status.st_size > limit:
-                raise too_large(url, limit, status.st_size)
+                raise too_large(shown_url(url), limit, status.st_size)
             # A buffer as large as the limit for each file, cut afterwards, would leave the heap full of holes that are touched one by one.
-            data = file.read(status.st_size + 1)
+            data = _read(file, status.st_size + 1)
             if len(data) > status.st_size:  # it is growing
-                data += file.read(limit + 1 - len(data))
+                data += _read(file, limit + 1 - len(data))
+        finally:
+            os.close(file)
     except OSError as error:
-        raise _as_image_error(error, url) from error
+        raise _as_image_error(error, shown_url(url)) from error
     if len(data) > limit:
-        raise too_large(url, limit)
+        raise too_large(shown_url(url), limit)
+    return data
+
+
+def _read(file: int, size: int) -> bytes:
+    """Up to `size` bytes; fewer only at the end of the file."""
+    data = os.read(file, size)
+    while len(data) < size and (more := os.read(file, size - len(data))):
+        data += more
     return data
 
 
 def _check_regular(status: os.stat_result, url: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = next((name for test, name in _KINDS if test(status.st_mode)), "no regular file")
-        raise ImageError(ErrorCode.INVALID_URL, f"{url} is {kind}, not a file")
+        raise ImageError(ErrorCode.INVALID_URL, f"{shown_url(url)} is {kind}, not a file")
 
 
 def _as_image_error(error: OSError, url: str) -> ImageError:

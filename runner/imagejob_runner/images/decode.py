@@ -8,7 +8,6 @@ RGB is turned into it by `modes`.
 import re
 import struct
 import warnings
-from dataclasses import dataclass
 from typing import Final
 
 from PIL import ExifTags, Image
@@ -20,6 +19,7 @@ from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images.formats import format_of, is_cut_short, open_as
 from imagejob_runner.images.memory import decoding_bytes
 from imagejob_runner.images.modes import to_rgb
+from imagejob_runner.images.probe import Probe
 
 # What Pillow finds odd in a stranger's file (metadata, a broken multi-picture index, a size) is no news for the log: either the picture
 # decodes or the row says why not.
@@ -38,6 +38,10 @@ _TRANSPOSE: Final = {
 _INVERSE: Final = {6: 8, 8: 6}
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 
+_SAY_ORIENTATION: Final = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"})
+_PNG_ORIENTATION: Final = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""Where Pillow looks for an orientation: entries of a picture's `info`, and what tells them in a PNG file."""
+
 _TRUNCATED: Final = ("truncated", "reached eof")
 _UNSUPPORTED: Final = ("unsupported", "not supported", "unknown pixel mode")
 """How Pillow says that a file ends too early, or that a sound file is of a kind it does not read."""
@@ -47,76 +51,68 @@ _TILE_WIDTH: Final = 322
 _TILE_LENGTH: Final = 323
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What the header says."""
-
-    format: str
-    """One of `formats.FORMATS`."""
-    width: int
-    """Width in pixels as stored, before any EXIF turn."""
-    height: int
-    """Height in pixels as stored."""
-    draft: bool
-    """Whether the JPEG decoder scales it down."""
-    memory: int
-    """Bytes that decoding takes at one moment at most, besides the encoded file."""
-
-
-def probe(data: bytes, decode: Decode, target: tuple[int, int] | None = None) -> Probe:
-    """Reads the header only.
-
-    Args:
-        data: The encoded file.
-        decode: Cap, frame and draft.
-        target: Smallest width and height that later steps need (see `transform.draft_target`); None for the full size.
-
-    Raises:
-        ImageError: EmptyFile, UnsupportedFormat, TruncatedImage, CorruptImage, TooManyPixels or NoSuchFrame.
-    """
-    name = format_of(data)
-    try:
-        image = open_as(name, data)
-        width, height = _checked_size(image, decode)
-        _draft(image, name, decode, target)
-        turned = _may_turn(image, name, data) and (decode.exif_orientation or name == "TIFF")
-        memory = decoding_bytes(image, name, (width, height), encoded=len(data), turned=turned, frame=decode.frame)
-        return Probe(name, width, height, image.width * image.height < width * height, memory)
-    except ImageError:
-        raise
-    except Exception as error:
-        raise _image_error(error, name, data) from error
-
-
-def decode(data: bytes, decode: Decode, target: tuple[int, int] | None = None) -> Image.Image:
-    """Decodes one picture of a file to mode RGB, upright, without transparency and metadata.
+class Opened:
+    """A file of which the header is read: what it says, and then the picture.
 
     Args:
         data: The encoded file.
         decode: Cap, frame, draft, orientation and background.
-        target: Smallest width and height that later steps need; lets the JPEG decoder scale down by 2, 4 or 8 to no less than that.
-
-    Returns:
-        The picture; `info` holds at most its RGB colour profile.
+        target: Smallest width and height that later steps need (see `transform.draft_target`): lets the JPEG decoder scale down by 2, 4 or
+            8 to no less than that; None for the full size.
 
     Raises:
-        ImageError: EmptyFile, UnsupportedFormat, TruncatedImage, CorruptImage, TooManyPixels, NoSuchFrame or OutOfMemory.
+        ImageError: EmptyFile, UnsupportedFormat, TruncatedImage, CorruptImage, TooManyPixels or NoSuchFrame.
     """
-    name = format_of(data)
-    try:
-        image = open_as(name, data)
-        _checked_size(image, decode)
-        _draft(image, name, decode, target)
-        # Loading a TIFF drops its orientation; a PNG may carry it after the pixels.
-        orientation = 1 if name == "PNG" else _orientation(image)
-        image.load()
-        if name == "PNG":
-            orientation = _orientation(image)
-        return _upright(to_rgb(image, decode.background), name, orientation, wanted=decode.exif_orientation)
-    except ImageError:
-        raise
-    except Exception as error:
-        raise _image_error(error, name, data) from error
+
+    __slots__ = ("_data", "_decode", "_image", "probe")
+
+    def __init__(self, data: bytes, decode: Decode, target: tuple[int, int] | None = None) -> None:
+        self._data, self._decode = data, decode
+        name = format_of(data)
+        try:
+            image = open_as(name, data)
+            width, height = _checked_size(image, decode)
+            _draft(image, name, decode, target)
+            turned = (decode.exif_orientation or name == "TIFF") and _may_turn(image, name, data)
+            memory = decoding_bytes(image, name, (width, height), encoded=len(data), turned=turned, frame=decode.frame)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise _image_error(error, name, data) from error
+        self._image = image
+        self.probe = Probe(name, width, height, image.width * image.height < width * height, memory)
+
+    def pixels(self) -> Image.Image:
+        """Decodes the picture to mode RGB, upright, without transparency and metadata. May be called once.
+
+        Returns:
+            The picture; `info` holds at most its RGB colour profile.
+
+        Raises:
+            ImageError: UnsupportedFormat, TruncatedImage, CorruptImage, TooManyPixels or OutOfMemory.
+        """
+        name, image = self.probe.format, self._image
+        try:
+            # Loading a TIFF drops its orientation; a PNG may carry it after the pixels.
+            orientation = 1 if name == "PNG" else _orientation(image)
+            image.load()
+            if name == "PNG":
+                orientation = _orientation(image)
+            return _upright(to_rgb(image, self._decode.background), name, orientation, wanted=self._decode.exif_orientation)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise _image_error(error, name, self._data) from error
+
+
+def probe(data: bytes, decode: Decode, target: tuple[int, int] | None = None) -> Probe:
+    """Reads the header only; see `Opened`."""
+    return Opened(data, decode, target).probe
+
+
+def decode(data: bytes, decode: Decode, target: tuple[int, int] | None = None) -> Image.Image:
+    """Decodes one picture of a file to mode RGB, upright, without transparency and metadata; see `Opened` and `Opened.pixels`."""
+    return Opened(data, decode, target).pixels()
 
 
 def _checked_size(image: ImageFile, decode: Decode) -> tuple[int, int]:
@@ -156,6 +152,8 @@ def _draft(image: ImageFile, name: str, decode: Decode, target: tuple[int, int] 
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.info.keys().isdisjoint(_SAY_ORIENTATION) and not hasattr(image, "tag_v2"):
+        return 1
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001  damaged metadata do not make a sound picture fail; viewers ignore them too
@@ -163,8 +161,8 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _may_turn(image: Image.Image, name: str, data: bytes) -> bool:
-    if name == "PNG" and b"eXIf" in data:  # it may stand behind the pixels, which are not read yet
-        return True
+    if name == "PNG":  # they may stand behind the pixels, and to look for them there Pillow decodes those first
+        return any(key in data for key in _PNG_ORIENTATION)
     return _orientation(image) in _TRANSPOSE
 
 

@@ -10,7 +10,16 @@ from imagejob_runner.images.scaling import Box, scale, scaled_size
 
 
 def to_array(image: Image.Image, preprocess: Preprocess, background: str = "#ffffff") -> np.ndarray:
-    """The model's input before normalisation.
+    """The model's input before normalisation; see `to_input`.
+
+    Returns:
+        Values 0..255 of type uint8, shape (size, size, 3), rows first, red first.
+    """
+    return np.asarray(to_input(image, preprocess, background))
+
+
+def to_input(image: Image.Image, preprocess: Preprocess, background: str = "#ffffff") -> Image.Image:
+    """The model's input before normalisation, as a picture.
 
     * ``crop``: the centre square whose side is `crop_fraction` of the shorter side, scaled to `size`. It is what resizing the shorter side
       to ``size / crop_fraction`` and cutting out the centre gives, up to rounding to whole pixels in between, but resamples once and only
@@ -24,17 +33,16 @@ def to_array(image: Image.Image, preprocess: Preprocess, background: str = "#fff
         background: Colour as #rrggbb.
 
     Returns:
-        Values 0..255 of type uint8, shape (size, size, 3), rows first, red first.
+        An RGB picture of size times size pixels.
     """
     size = (preprocess.size, preprocess.size)
     match preprocess.resize:
         case "crop":
-            result = scale(image, size, preprocess.filter, _centre(image.size, preprocess.crop_fraction))
+            return scale(image, size, preprocess.filter, _centre(image.size, preprocess.crop_fraction))
         case "squash":
-            result = scale(image, size, preprocess.filter)
+            return scale(image, size, preprocess.filter)
         case "pad":
-            result = _padded(image, preprocess, background)
-    return np.asarray(result)
+            return _padded(image, preprocess, background)
 
 
 def shorter_side(preprocess: Preprocess) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.local import worker
+from imagejob_runner.preparation import processes as preparation
 from imagejob_runner.process import prepare_environment
 from imagejob_runner.shard import ShardRequest
 
@@ -22,6 +23,9 @@ _PRELOADED: Final = {
     "call": "imagejob_runner.pipeline.works.call",
     "save": "imagejob_runner.pipeline.works.save",
 }
+
+_PREPARED: Final = frozenset({"download", "transform", "infer"})
+"""Kinds of steps that worker processes may do, which are forked from the same server."""
 
 
 class RunnerProcesses:
@@ -35,7 +39,8 @@ class RunnerProcesses:
         # The allocator reads its settings when a process starts, and forked ones keep those of the server.
         prepare_environment(os.environ)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["imagejob_runner.local.worker", *sorted(_PRELOADED[kind] for kind in kinds)])
+        workers = [] if _PREPARED.isdisjoint(kinds) else [preparation.PRELOADED]
+        self._context.set_forkserver_preload(["imagejob_runner.local.worker", *workers, *sorted(_PRELOADED[kind] for kind in kinds)])
 
     async def start(self, request: ShardRequest) -> tuple[ForkServerProcess, Connection]:
         """Starts a process; returns it with our end of its pipe. The first start waits until the server has loaded everything."""

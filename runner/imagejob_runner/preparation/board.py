@@ -1,0 +1,76 @@
+"""Where each worker writes what it is at, so that it is known when the worker ends in the middle of it."""
+
+import struct
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from imagejob_runner.preparation.arena import SharedMemory
+
+DOWNLOAD: Final = 0
+DECODE: Final = 1
+"""Steps of a preparation."""
+_ENTRY: Final = struct.Struct("qqq")
+_NOBODY: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a worker is at."""
+
+    number: int
+    """Of the image."""
+    step: int
+    """`DOWNLOAD` or `DECODE`."""
+    since: float
+    """When it began, on the monotonic clock, in seconds."""
+
+
+class Board:
+    """The entries of all workers of a pool.
+
+    Args:
+        shared: Where they are; see `size`.
+    """
+
+    def __init__(self, shared: SharedMemory) -> None:
+        self._shared = shared
+
+    @staticmethod
+    def size(workers: int) -> int:
+        """Bytes that the entries of so many workers take."""
+        return _ENTRY.size * workers
+
+    def entry(self, worker: int) -> "Entry":
+        """Where one worker writes."""
+        return Entry(memoryview(self._shared.memory)[worker * _ENTRY.size : (worker + 1) * _ENTRY.size].cast("q"))
+
+    def clear(self, worker: int) -> None:
+        """A worker has ended."""
+        self.entry(worker).rest()
+
+    def standing(self, worker: int) -> Standing | None:
+        """What a worker is at, or says that it is; None when it is at nothing that it could hang in."""
+        number, step, since = _ENTRY.unpack_from(self._shared.memory, worker * _ENTRY.size)
+        if number < 0 or step not in (DOWNLOAD, DECODE):
+            return None
+        return Standing(number, step, since / 1e9)
+
+
+class Entry:
+    """The entry of one worker, cleared."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self.rest()
+
+    def begin(self, number: int, step: int) -> None:
+        """A step of an image begins."""
+        view = self._view
+        view[0] = _NOBODY
+        view[1], view[2] = step, time.monotonic_ns()
+        view[0] = number
+
+    def rest(self) -> None:
+        """Nothing is being done."""
+        self._view[0] = _NOBODY

@@ -1,0 +1,118 @@
+"""How an image's end travels from a worker to the runner."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
+
+from imagejob_runner.exceptions import ImageError
+from imagejob_runner.images.probe import Probe
+from imagejob_runner.preparation.messages import Prepared
+from imagejob_runner.preparation.recipe import PreparationRecipe
+from imagejob_runner.preparation.wire import WireError
+
+if TYPE_CHECKING:
+    from imagejob_runner.preparation.preparer import Task
+
+_BANDS: Final = 3
+
+
+def outcome(task: "Task") -> tuple[list[object], bytes]:
+    """The end of an image as JSON and bytes."""
+    error, probe, image, payload = task.error, task.probe, task.image, b""
+    failure = None if error is None else [error.code, error.message, error.retryable]
+    header = None if probe is None else [probe.format, probe.width, probe.height, probe.draft]
+    picture = None
+    if image is not None and error is None:
+        profile = image.info.get("icc_profile", b"")
+        payload = image.tobytes() + profile
+        picture = [image.width, image.height, len(profile)]
+    return [task.number, failure, task.attempts, task.sha256, task.size, header, *task.seconds, picture], payload
+
+
+class Reader:
+    """Reads ends of images as workers send them, believing nothing.
+
+    Args:
+        recipe: What was done to them.
+    """
+
+    def __init__(self, recipe: PreparationRecipe) -> None:
+        self._download = recipe.download_step.name if recipe.download_step is not None else ""
+        self._decode = recipe.decode_step.name
+        self._keep_image = recipe.keep_image
+
+    def read(self, value: Any, payload: memoryview) -> tuple[Prepared, int]:  # noqa: ANN401  anything at all
+        """One end of an image, without its array and its slot, and how many bytes of the payload belong to it.
+
+        Raises:
+            WireError: It is none.
+        """
+        try:
+            number, failure, attempts, sha256, size, header, downloading, decoding, picture = value
+            provenance: dict[str, Any] = {}
+            timings: dict[str, float] = {}
+            if sha256 is not None:
+                provenance["inputSha256"], provenance["inputBytes"] = _text(sha256), _count(size)
+            if header is not None:
+                form, width, height, draft = header
+                provenance["format"], provenance["width"], provenance["height"] = _text(form), _count(width), _count(height)
+                provenance["draft"] = draft is True
+            if downloading is not None:
+                timings[self._download] = _seconds(downloading)
+            if decoding is not None:
+                timings[self._decode] = timings.get(self._decode, 0.0) + _seconds(decoding)
+            error = None
+            if failure is not None:
+                code, message, retryable = failure
+                error = ImageError(_text(code), _text(message), retryable=retryable is True)
+            prepared = Prepared(_count(number), error, _count(attempts), provenance, timings, None, None, -1)
+            if picture is None or error is not None:
+                if self._keep_image and error is None:
+                    raise WireError("a picture is missing")
+                return prepared, 0
+            prepared.image, used = _picture(picture, payload)
+        except (TypeError, ValueError) as raised:
+            raise WireError("not the end of an image") from raised
+        return prepared, used
+
+
+def read_probe(value: list[object]) -> Probe:
+    """What a worker says of a header.
+
+    Raises:
+        WireError: It makes no sense.
+    """
+    if len(value) != len(fields(Probe)):
+        raise WireError("not a header")
+    form, width, height, draft, memory = value
+    return Probe(_text(form), _count(width), _count(height), draft is True, _count(memory))
+
+
+def _picture(value: Any, payload: memoryview) -> tuple[Any, int]:  # noqa: ANN401  anything at all; a picture
+    from PIL import Image  # noqa: PLC0415  a runner that keeps no pictures does without Pillow
+
+    width, height, profile = map(_count, value)
+    pixels = width * height * _BANDS
+    if not pixels or pixels + profile > len(payload):
+        raise WireError("a picture without its pixels")
+    image = Image.frombytes("RGB", (width, height), payload[:pixels])
+    if profile:
+        image.info["icc_profile"] = bytes(payload[pixels : pixels + profile])
+    return image, pixels + profile
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise WireError("not a text")
+    return value
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise WireError("not a number")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if type(value) is not float or not 0 <= value < float("inf"):
+        raise WireError("not a time")
+    return value

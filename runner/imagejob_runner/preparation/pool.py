@@ -1,0 +1,408 @@
+"""The pool of workers, in the event loop of the runner."""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from imagejob_runner.exceptions import ImageError, RunnerError
+from imagejob_runner.images.probe import Probe
+from imagejob_runner.pipeline.retry import timeout_error
+from imagejob_runner.preparation import processes
+from imagejob_runner.preparation.arena import SharedMemory, Slots
+from imagejob_runner.preparation.board import DECODE, DOWNLOAD, Board
+from imagejob_runner.preparation.casualties import decoder_died
+from imagejob_runner.preparation.entry import Entry
+from imagejob_runner.preparation.handle import UNIT, WorkerHandle
+from imagejob_runner.preparation.messages import Prepared, Request
+from imagejob_runner.preparation.orders import Orders
+from imagejob_runner.preparation.outcomes import Reader, read_probe
+from imagejob_runner.preparation.places import is_remote
+from imagejob_runner.preparation.recipe import PreparationRecipe
+from imagejob_runner.preparation.wire import WireError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DOWNLOADS: Final = 16
+"""Images fetched at once by all workers together, unless the step says otherwise."""
+ALLOWED_PART: Final = 4
+"""All workers together may use one part in so many of the memory for decoding without asking."""
+BANDS: Final = 3
+STILLBORN: Final = 3
+"""So many workers one after the other that end before they say a word end the pool."""
+MOST_LOSSES: Final = 1
+"""So often an image is done again with others when nobody knows what ended its worker; then alone."""
+MOST_SECONDS: Final = 1e9
+"""CPU time that a process can have."""
+_ENDING_SECONDS: Final = 0.4
+_KILLED_SECONDS: Final = 1.0
+
+Permit = Callable[[int, Probe], AbstractAsyncContextManager[None]]
+
+
+class PreparationPool:
+    """Worker processes that fetch and decode images. An async context manager; all of it happens in one event loop.
+
+    Every image takes a slot when it is submitted, ends as one `Prepared`, well or not, and holds its slot until it is released.
+
+    Args:
+        recipe: What is done to each image.
+        workers: How many processes.
+        slots: How many images may be under way or held at once.
+        max_bytes: Encoded bytes that all workers may hold while they download or wait to decode.
+        max_decoded: Bytes that decoding may take.
+        large: Bytes from which a decoding is never done unasked.
+        permit: Called with number and header of an image whose decoding takes more than a worker may use unasked. What it returns is
+            entered before the decoding, which may wait for room or raise ImageError, and left when that is over or the worker has died.
+    """
+
+    def __init__(
+        self,
+        recipe: PreparationRecipe,
+        *,
+        workers: int,
+        slots: int,
+        max_bytes: int,
+        max_decoded: int,
+        large: int,
+        permit: Permit,
+    ) -> None:
+        self.slots = slots
+        self._recipe, self._count, self._permit = recipe, workers, permit
+        self._max_bytes = max(1, max_bytes // workers)
+        self._allowance = max(0, min(max_decoded // (ALLOWED_PART * workers), large - 1))
+        step = recipe.download_step
+        self._downloads = math.ceil((step.concurrency if step is not None and step.concurrency else DOWNLOADS) / workers)
+        self._side = recipe.preprocess.size if recipe.preprocess is not None else 0
+        self._reader = Reader(recipe)
+        self._free = Slots(slots)
+        self._entries: dict[int, Entry] = {}
+        self._order = 0
+        self._remote = False
+        self._waiting: deque[Entry] = deque()
+        self._again: list[Entry] = []
+        self._done: list[Prepared] = []
+        self._news, self._room = asyncio.Event(), asyncio.Event()
+        self._workers: dict[int, WorkerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._stillborn = 0
+        self._retired = 0.0
+        self._failure: Exception | None = None
+        self._over = False
+        self.pixels: np.ndarray | None = None
+        """All slots: uint8, shape (slots, size, size, 3); None if no model's input is made."""
+        self.arena: SharedMemory | None = None
+        """The memory that they are in."""
+
+    async def __aenter__(self) -> Self:
+        """Begins to start the workers, and does not wait for them."""
+        self._board_memory = SharedMemory.create("imagejob-board", Board.size(self._count))
+        self._board = Board(self._board_memory)
+        if self._side:
+            import numpy as np  # noqa: PLC0415  a pipeline without a model does without
+
+            self.arena = SharedMemory.create("imagejob-pixels", self.slots * self._side**2 * BANDS)
+            self.pixels = np.frombuffer(self.arena.memory, np.uint8).reshape(self.slots, self._side, self._side, BANDS)
+        for index in range(self._count):
+            self._start(index, ())
+        self._spawn(self._watch())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Drops what is under way; all workers have ended afterwards."""
+        self._over = True
+        self._news.set()
+        self._room.set()
+        for task in self._tasks:
+            task.cancel()
+        workers = list(self._workers.values())
+        for worker in workers:
+            worker.close()
+        if self._starting:
+            await asyncio.wait(self._starting, timeout=_ENDING_SECONDS)
+        if not await _all_ended(workers):
+            for worker in workers:
+                worker.kill()
+            await _all_ended(workers)
+        for worker in workers:
+            worker.give_up()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._board_memory.close()
+        if self.arena is not None:
+            self.arena.close()
+
+    @property
+    def free(self) -> int:
+        """Slots that are free now."""
+        return self._free.free
+
+    @property
+    def busy_seconds(self) -> float:
+        """CPU time of all workers so far."""
+        return self._retired + sum(worker.seconds for worker in self._workers.values())
+
+    async def wait_free(self) -> int:
+        """Waits until at least one slot is free, and tells how many are; 0 when the pool has ended.
+
+        Raises:
+            RunnerError: Workers cannot be started.
+            Exception: What `permit` raised besides ImageError.
+        """
+        while not self._over:
+            self._check()
+            if self.free:
+                return self.free
+            self._room.clear()
+            await self._room.wait()
+        return 0
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Takes a slot for each image, side by side where possible, and hands the images on. Never waits.
+
+        Raises:
+            ValueError: There are more than free slots, or a number is taken or negative.
+        """
+        numbers = [request.number for request in requests]
+        if len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0 or not self._entries.keys().isdisjoint(numbers):
+            raise ValueError("each number must be unique among the images in the pool, and not negative")
+        for request, slot in zip(requests, self._free.take(len(requests)), strict=True):
+            entry = Entry(request, self._order, slot)
+            self._order += 1
+            self._entries[request.number] = entry
+            self._waiting.append(entry)
+            self._remote = self._remote or (request.data is None and is_remote(request.url))
+        self._dispatch()
+
+    async def take(self) -> list[Prepared]:
+        """Waits until some images are done, and returns all that are; none only after the pool has ended.
+
+        Raises:
+            RunnerError: Workers cannot be started.
+            Exception: What `permit` raised besides ImageError.
+        """
+        while not self._done and not self._over:
+            self._check()
+            self._news.clear()
+            await self._news.wait()
+        done, self._done = self._done, []
+        return done
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """Frees the slots of images that were taken, whose arrays must not be used any more.
+
+        Raises:
+            KeyError: There is no such image.
+        """
+        self._free.give_back([self._entries.pop(number).slot for number in numbers])
+        self._room.set()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self._news.set()
+        self._room.set()
+
+    def _spawn(self, work: Any) -> "asyncio.Task[None]":  # noqa: ANN401  a coroutine
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # Workers
+
+    def _start(self, index: int, suspects: Sequence[Entry]) -> None:
+        task = asyncio.get_running_loop().create_task(self._started(index, suspects))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _started(self, index: int, suspects: Sequence[Entry]) -> None:
+        arena = self._side**2 * BANDS * self.slots
+        orders = Orders(index, self._count, arena, self._recipe, self._downloads, self._max_bytes, self._allowance)
+        files = [self._board_memory.descriptor, *([self.arena.descriptor] if self.arena is not None else [])]
+        try:
+            started, connection = await asyncio.to_thread(processes.start, orders, files)
+        except (OSError, EOFError) as error:
+            self._fail(RunnerError(f"a process that decodes images cannot be started: {error or type(error).__name__}"))
+            return
+        worker = WorkerHandle(index, started, connection, suspects, on_message=self._on_message, on_exit=self._on_exit)
+        self._workers[index] = worker
+        if self._over:
+            worker.close()
+            await _all_ended([worker])
+            worker.give_up()
+        else:
+            self._dispatch()
+
+    def _on_message(self, worker: WorkerHandle, value: Any, payload: bytes) -> None:  # noqa: ANN401  anything at all
+        match value:
+            case ["done", float(seconds), [*results]]:
+                worker.seconds = max(worker.seconds, min(seconds, MOST_SECONDS))
+                place = 0
+                for result in results:
+                    place += self._on_result(worker, result, memoryview(payload)[place:])
+                self._news.set()
+            case ["ask", int(number), *probe]:
+                self._on_ask(worker, number, read_probe(probe))
+            case ["ready"]:
+                worker.ready = True
+                self._stillborn = 0
+            case _:
+                raise WireError("no such message")
+        self._dispatch()
+
+    def _on_result(self, worker: WorkerHandle, value: Any, payload: memoryview) -> int:  # noqa: ANN401  anything at all
+        prepared, used = self._reader.read(value, payload)
+        entry = worker.take_off(prepared.number)
+        if entry is None:
+            raise WireError("an image that was not handed out")
+        self._end(entry, prepared)
+        return used
+
+    def _end(self, entry: Entry, prepared: Prepared) -> None:
+        prepared.slot = entry.slot
+        if self.pixels is not None and prepared.error is None:
+            prepared.array = self.pixels[entry.slot]
+        if entry.over is not None:
+            entry.over.set()
+        self._done.append(prepared)
+
+    def _on_ask(self, worker: WorkerHandle, number: int, probe: Probe) -> None:
+        entry = worker.board.get(number)
+        if entry is None or entry.unit < 0:
+            raise WireError("an image that was not handed out")
+        worker.set_aside(entry)
+        entry.over = asyncio.Event()
+        entry.permit = self._spawn(self._permitted(worker, entry, entry.over, entry.permit, probe))
+
+    async def _permitted(
+        self, worker: WorkerHandle, entry: Entry, over: asyncio.Event, before: "asyncio.Task[None] | None", probe: Probe
+    ) -> None:
+        number = entry.request.number
+        if before is not None:
+            await asyncio.wait([before])
+        try:
+            async with self._permit(number, probe):
+                entry.granted = True
+                worker.send(("permit", number))
+                await over.wait()
+        except ImageError as error:
+            worker.send(("refuse", number, error.code, error.message, error.retryable))
+        except Exception as error:  # noqa: BLE001  it ends the run, which waits in `take`
+            self._fail(error)
+
+    def _on_exit(self, worker: WorkerHandle, status: int | None) -> None:
+        self._retired += worker.seconds
+        worker.seconds = 0.0
+        if self._workers.get(worker.index) is worker:
+            del self._workers[worker.index]
+        if self._over:
+            return
+        standing = self._board.standing(worker.index)
+        self._board.clear(worker.index)
+        if not worker.ready:
+            self._stillborn += 1
+            if self._stillborn >= STILLBORN:
+                self._fail(RunnerError("the processes that decode images end as soon as they start; see what they printed"))
+                return
+        culprit = worker.board.get(standing.number) if standing is not None else None
+        step = standing.step if standing is not None and culprit is not None else DECODE
+        if culprit is None:
+            culprit = worker.suspect
+        suspects = list(worker.suspects)
+        for entry in worker.board.values():
+            self._let_go(entry)
+            if entry is culprit:
+                if self._may_try_again(entry, step, worker, status):
+                    suspects.insert(0, entry)
+            elif culprit is None and entry.losses >= MOST_LOSSES:
+                suspects.append(entry)
+            else:
+                entry.losses += culprit is None
+                self._again.append(entry)
+        self._again.sort(key=lambda entry: entry.order)
+        self._start(worker.index, suspects)
+        self._dispatch()
+
+    def _let_go(self, entry: Entry) -> None:
+        entry.unit = -1
+        if entry.over is not None:
+            entry.over.set()
+            if not entry.granted and entry.permit is not None:
+                entry.permit.cancel()
+            entry.over, entry.granted = None, False
+
+    def _may_try_again(self, entry: Entry, number: int, worker: WorkerHandle, status: int | None) -> bool:
+        """Counts an attempt that ended a worker; the image fails if it was the last."""
+        step = self._recipe.download_step if number == DOWNLOAD else self._recipe.decode_step
+        assert step is not None  # noqa: S101  nothing is downloaded without one
+        entry.used[number] += 1
+        attempts = entry.used[number]
+        if attempts <= step.retries.limit:
+            return True
+        error = timeout_error(step) if worker.overdue else decoder_died(attempts, status, senseless=worker.senseless)
+        timings = {step.name: float(step.timeout_seconds or 0) * attempts} if worker.overdue else {}
+        self._end(entry, Prepared(entry.request.number, error, attempts, {}, timings, None, None, -1))
+        self._news.set()
+        return False
+
+    async def _watch(self) -> None:
+        """Ends workers that do not move."""
+        steps = (self._recipe.download_step, self._recipe.decode_step)
+        limits = [step.timeout_seconds if step is not None else None for step in steps]
+        shortest = min((limit for limit in limits if limit is not None), default=None)
+        if shortest is None:
+            return
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(1.0, max(0.02, shortest / 10)))
+            for worker in list(self._workers.values()):
+                standing = self._board.standing(worker.index)
+                limit = limits[standing.step] if standing is not None else None
+                if standing is None or limit is None or worker.overdue or standing.number not in worker.board:
+                    continue
+                if time.monotonic() - standing.since > limit:
+                    worker.overdue = True
+                    worker.kill()
+                    loop.call_later(_KILLED_SECONDS, worker.give_up)
+
+    # Handing out
+
+    def _dispatch(self) -> None:
+        workers = list(self._workers.values())
+        if not workers or self._over:
+            return
+        for worker in workers:
+            worker.test_next()
+        while self._again:
+            # What a worker took with it when it ended is older than all that waits, and must not wait for what is younger.
+            worker = min(workers, key=lambda worker: (worker.tests, worker.load))
+            unit, self._again = self._again[:UNIT], self._again[UNIT:]
+            worker.hand_out(unit)
+        at_once = self._downloads if self._remote else 0
+        while self._waiting:
+            worker = min(workers, key=lambda worker: (not worker.room(at_once), worker.load))
+            room = worker.room(at_once)
+            if not room:
+                return
+            # Units get smaller when little waits, so that all workers end about together.
+            fair = math.ceil(len(self._waiting) / (2 * self._count))
+            worker.hand_out([self._waiting.popleft() for _ in range(min(room, UNIT, fair))])
+
+
+async def _all_ended(workers: Sequence[WorkerHandle]) -> bool:
+    try:
+        async with asyncio.timeout(_ENDING_SECONDS):
+            for worker in workers:
+                await worker.ended.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,114 @@
+"""What is done to one image in a worker, all of it in plain synchronous code."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Final
+
+from PIL import Image
+
+from imagejob_runner.constants import ErrorCode
+from imagejob_runner.exceptions import ImageError, InvalidJobError
+from imagejob_runner.fetch.local import read_file
+from imagejob_runner.images import transform
+from imagejob_runner.images.decode import Opened
+from imagejob_runner.images.preprocess import to_input
+from imagejob_runner.images.probe import Probe
+from imagejob_runner.preparation.arena import SharedMemory
+from imagejob_runner.preparation.recipe import PreparationRecipe
+from imagejob_runner.urls import FileUrl, parse_url
+
+CHANNELS: Final = 3
+
+
+class AskFirst(Exception):  # noqa: N818  a reason to wait, not an error
+    """An image takes more memory than a worker may use by itself."""
+
+
+@dataclass(slots=True)
+class Task:
+    """An image in a worker."""
+
+    number: int
+    order: int
+    """Its place among all images of the pool: what is older goes first."""
+    slot: int
+    url: str
+    data: bytes | None
+    used: list[int]
+    """Attempts that have failed, by step."""
+    attempts: int = 0
+    """Of the step that it is in."""
+    step: int = 0
+    """Which that is."""
+    permitted: bool = False
+    """Whether it may be decoded however much memory that takes."""
+    held: int = 0
+    """Bytes of the budget."""
+    fetched: bool = False
+    """Whether `data` was fetched here, and can be had again."""
+    sha256: str | None = None
+    size: int | None = None
+    probe: Probe | None = None
+    seconds: list[float | None] = field(default_factory=lambda: [None, None])
+    """Time that the attempts took, by step; None where there was none."""
+    image: Image.Image | None = None
+    error: ImageError | None = None
+
+
+class Preparer:
+    """Prepares images as a recipe says.
+
+    Args:
+        recipe: What is done to each.
+        pixels: Slots for the model's inputs; None if none are made.
+        allowance: Bytes that a decoding may take without being permitted.
+    """
+
+    def __init__(self, recipe: PreparationRecipe, pixels: SharedMemory | None, allowance: int) -> None:
+        self._recipe, self._allowance = recipe, allowance
+        self._memory = memoryview(pixels.memory) if pixels is not None else None
+        self._limit = recipe.download.max_bytes if recipe.download is not None else 0
+        hint = recipe.operations or (recipe.preprocess if not recipe.keep_image else None)
+        self._target = transform.draft_target(hint) if hint else None
+
+    def read(self, task: Task) -> None:
+        """Reads a file of this machine.
+
+        Raises:
+            ImageError: It cannot be had.
+        """
+        try:
+            location = parse_url(task.url)
+        except InvalidJobError as error:
+            raise ImageError(ErrorCode.INVALID_URL, str(error)) from None
+        assert isinstance(location, FileUrl)  # noqa: S101  what is somewhere else is fetched by the worker
+        self.took(task, read_file(location.path, task.url, self._limit))
+
+    @staticmethod
+    def took(task: Task, data: bytes) -> None:
+        """Notes the bytes of an image, and what they are."""
+        task.data, task.fetched = data, True
+        task.sha256, task.size = hashlib.sha256(data).hexdigest(), len(data)
+
+    def decode(self, task: Task) -> None:
+        """Makes of the bytes what the recipe asks for.
+
+        Raises:
+            ImageError: It cannot be decoded.
+            AskFirst: It takes more memory than it may without being permitted.
+        """
+        recipe = self._recipe
+        if task.data is None:
+            raise ImageError(ErrorCode.INTERNAL, "there is neither data nor a picture to work on: put a download step first")
+        opened = Opened(task.data, recipe.decode, self._target)
+        task.probe = opened.probe
+        if opened.probe.memory > self._allowance and not task.permitted:
+            raise AskFirst
+        image = transform.apply(opened.pixels(), recipe.operations, recipe.decode.background)
+        if recipe.preprocess is not None:
+            assert self._memory is not None  # noqa: S101  there is an arena when there is a model
+            size = CHANNELS * recipe.preprocess.size**2
+            place = task.slot * size
+            self._memory[place : place + size] = to_input(image, recipe.preprocess, recipe.decode.background).tobytes()
+        if recipe.keep_image:
+            task.image = image
