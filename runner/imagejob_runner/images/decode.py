@@ -25,7 +25,7 @@ from imagejob_runner.images.probe import Probe
 # decodes or the row says why not.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-_TRANSPOSE: Final = {
+TRANSPOSE: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -163,7 +163,7 @@ def _orientation(image: Image.Image) -> int:
 def _may_turn(image: Image.Image, name: str, data: bytes) -> bool:
     if name == "PNG":  # they may stand behind the pixels, and to look for them there Pillow decodes those first
         return any(key in data for key in _PNG_ORIENTATION)
-    return _orientation(image) in _TRANSPOSE
+    return _orientation(image) in TRANSPOSE
 
 
 def _upright(image: Image.Image, name: str, orientation: int, *, wanted: bool) -> Image.Image:
@@ -172,7 +172,7 @@ def _upright(image: Image.Image, name: str, orientation: int, *, wanted: bool) -
         orientation = 1 if wanted else _INVERSE.get(orientation, orientation)
     elif not wanted:
         orientation = 1
-    method = _TRANSPOSE.get(orientation)
+    method = TRANSPOSE.get(orientation)
     return image if method is None else image.transpose(method)
 
 

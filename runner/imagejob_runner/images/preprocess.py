@@ -1,6 +1,7 @@
 """From a picture to the array that a model takes, in a single resampling pass. Whoever changes its pixels raises `recipe.RECIPE`."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -35,14 +36,39 @@ def to_input(image: Image.Image, preprocess: Preprocess, background: str = "#fff
     Returns:
         An RGB picture of size times size pixels.
     """
-    size = (preprocess.size, preprocess.size)
+    place = placed(image.size, preprocess)
+    fitted = scale(image, place.size, preprocess.filter, place.box)
+    side = preprocess.size
+    if fitted.size == (side, side):
+        return fitted
+    result = Image.new("RGB", (side, side), background)
+    result.paste(fitted, place.offset)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What of a picture becomes what of a model's input."""
+
+    box: Box | None
+    """The part of the picture that is scaled; all of it if None."""
+    size: tuple[int, int]
+    """Width and height that it is scaled to."""
+    offset: tuple[int, int]
+    """Where its left upper corner stands in the input."""
+
+
+def placed(size: tuple[int, int], preprocess: Preprocess) -> Place:
+    """Where an upright picture of this width and height goes in the model's input; what it leaves open is background."""
+    side = preprocess.size
     match preprocess.resize:
         case "crop":
-            return scale(image, size, preprocess.filter, _centre(image.size, preprocess.crop_fraction))
+            return Place(_centre(size, preprocess.crop_fraction), (side, side), (0, 0))
         case "squash":
-            return scale(image, size, preprocess.filter)
+            return Place(None, (side, side), (0, 0))
         case "pad":
-            return _padded(image, preprocess, background)
+            width, height = scaled_size(size, side / max(size))
+            return Place(None, (width, height), ((side - width) // 2, (side - height) // 2))
 
 
 def shorter_side(preprocess: Preprocess) -> int:
@@ -56,13 +82,3 @@ def _centre(size: tuple[int, int], fraction: float) -> Box | None:
         return None
     left, top = (size[0] - side) / 2, (size[1] - side) / 2
     return left, top, left + side, top + side
-
-
-def _padded(image: Image.Image, preprocess: Preprocess, background: str) -> Image.Image:
-    size = preprocess.size
-    fitted = scale(image, scaled_size(image.size, size / max(image.size)), preprocess.filter)
-    if fitted.size == (size, size):
-        return fitted
-    result = Image.new("RGB", (size, size), background)
-    result.paste(fitted, ((size - fitted.width) // 2, (size - fitted.height) // 2))
-    return result
