@@ -64,3 +64,15 @@ def test_batch_statistics_are_not_folded() -> None:
     network.first_norm.track_running_stats = False
     network.first_norm.running_mean = network.first_norm.running_var = None
     assert norms(prepared(network)[0]) == 1
+
+
+def test_a_network_that_takes_all_changes_is_not_run_for_each_of_them() -> None:
+    runs: list[None] = []
+
+    class Counting(Tiny):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            runs.append(None)
+            return super().forward(images)
+
+    prepare(Counting().eval(), example())
+    assert len(runs) == 5  # as it came, watched by each change, and with all of them
