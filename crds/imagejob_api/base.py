@@ -36,6 +36,7 @@ class ApiModel(BaseModel):
         use_attribute_docstrings=True,
         protected_namespaces=(),
         allow_inf_nan=False,
+        defer_build=True,  # a process that only hands models on, as most do, never pays for their validators
     )
 
     RULES: ClassVar[tuple[Rule, ...]] = ()

@@ -111,7 +111,14 @@ class RunnerExit(IntEnum):
 class _Report(BaseModel):
     """Base of what travels between pods and the operator: additions by a newer version are ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        defer_build=True,  # as `ApiModel` does
+    )
 
     def encoded(self) -> str:
         """Compact JSON."""

@@ -3,17 +3,19 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from imagejob_api.pipeline import Download
 from imagejob_api.redaction import shown_url
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError
 from imagejob_runner.fetch.body import read_bounded
-from imagejob_runner.fetch.http import HttpClient
 from imagejob_runner.fetch.local import read_file
 from imagejob_runner.fetch.objects import open_object
 from imagejob_runner.urls import FileUrl, ObjectUrl, parse_url
+
+if TYPE_CHECKING:
+    from imagejob_runner.fetch.http import HttpClient
 
 # Of their own, so that slow network file systems do not take the threads that decode.
 _FILE_THREADS: Final = 16
@@ -58,6 +60,8 @@ class Fetcher:
         if isinstance(location, ObjectUrl):
             return await read_bounded(await open_object(location, name), name, limit)
         if self._http is None:
+            from imagejob_runner.fetch.http import HttpClient  # noqa: PLC0415  its libraries take 0.2 s, and files need none of it
+
             self._http = HttpClient(self._download)
         async with self._http.open(location.url) as body:
             return await read_bounded(body, name, limit)

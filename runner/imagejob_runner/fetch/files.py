@@ -9,14 +9,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-import aiohttp
-
 from imagejob_api.pipeline import Download
 from imagejob_api.redaction import shown_url
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, InvalidJobError, StorageError
 from imagejob_runner.fetch.body import Body
-from imagejob_runner.fetch.http import HttpClient
 from imagejob_runner.fetch.objects import open_object
 from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, parse_url
 
@@ -107,7 +104,9 @@ async def _opened(location: ObjectUrl | HttpUrl, url: str, download: Download) -
         if isinstance(location, ObjectUrl):
             yield await open_object(location, shown_url(url))
             return
-        client = HttpClient(download, aiohttp.ClientTimeout(total=None, sock_connect=_STALL_SECONDS, sock_read=_STALL_SECONDS))
+        from imagejob_runner.fetch.http import HttpClient  # noqa: PLC0415  its libraries take 0.2 s, and files need none of it
+
+        client = HttpClient(download, stall_seconds=_STALL_SECONDS)
         try:
             async with client.open(location.url) as body:
                 yield body

@@ -79,13 +79,14 @@ class HttpClient:
 
     Args:
         download: Limits, headers and allowed networks.
-        timeout: Of the client itself; none by default, as whoever calls sets one around each attempt.
+        stall_seconds: Longest time without a byte; unbounded by default, as whoever calls sets a timeout around each attempt.
     """
 
-    def __init__(self, download: Download, timeout: aiohttp.ClientTimeout | None = None) -> None:
+    def __init__(self, download: Download, stall_seconds: float | None = None) -> None:
         self._download = download
         self._guard = AddressGuard(download.allowed_networks)
         self._proxies = Proxies(os.environ)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=stall_seconds, sock_read=stall_seconds)
         self._session = _session(timeout, aiohttp.TCPConnector(limit=0, socket_factory=self._guard.socket))
         # Connects to proxies and to nothing else. Those are the environment's word, and mostly on a private address.
         self._proxied = _session(timeout, aiohttp.TCPConnector(limit=0))
@@ -142,10 +143,10 @@ class HttpClient:
             yield response
 
 
-def _session(timeout: aiohttp.ClientTimeout | None, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+def _session(timeout: aiohttp.ClientTimeout, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
-        timeout=timeout or aiohttp.ClientTimeout(total=None),
+        timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

@@ -14,8 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import numpy as np
-
 from imagejob_runner.exceptions import DuplicateIdError
 from imagejob_runner.planning.chunks import line_begin, line_end
 from imagejob_runner.planning.digest import ManifestDigest, SourceDigest
@@ -97,6 +95,8 @@ class Spool:
         return path
 
     def _refuse_duplicates(self, ids: "array[int]") -> None:
+        import numpy as np  # noqa: PLC0415  takes a tenth of a second, which whoever only reads a plan need not pay
+
         digests = np.frombuffer(ids, dtype=np.uint64)
         ordered = np.sort(digests)
         suspects = set(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]).tolist())

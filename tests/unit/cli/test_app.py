@@ -39,6 +39,15 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stderr == "[]\n"
 
 
+def test_a_run_on_files_loads_no_library_that_it_may_not_need() -> None:
+    heavy = ["torch", "PIL", "numpy", "pyarrow", "aiohttp", "kubernetes", "prometheus_client"]
+    script = (
+        "import sys, imagejob_cli.selection, imagejob_cli.running, imagejob_cli.table, imagejob_runner.planning\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_version(imagejob: Imagejob) -> None:
     assert imagejob("--version").stdout == f"imagejob {version('imagejob')}\n"
 
