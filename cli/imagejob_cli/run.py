@@ -54,12 +54,16 @@ def run(
     Takes what `kubectl apply -f` takes: ImageJobs, the ImagePipelines that they refer to, and the NodeLimits that their steps take. All of
     it is checked before the first job starts. The worst end of a job decides the exit code.
     """
+    from imagejob_runner.local.fork_server import start_early
+
+    # As `python -m` has it: a pipeline's functions often lie beside its file. The runner processes inherit sys.path.
+    sys.path.insert(0, str(Path.cwd()))
+    start_early([path for path in files if path != "-"])
+
     from imagejob_api.documents import load_documents
     from imagejob_cli.consoles import message_console, output_console
     from imagejob_cli.selection import select_jobs
 
-    # As `python -m` has it: a pipeline's functions often lie beside its file. The runner processes inherit sys.path.
-    sys.path.insert(0, str(Path.cwd()))
     documents = load_documents(files)
     jobs = select_jobs(documents, names)
     if output is not None and len(jobs) > 1:

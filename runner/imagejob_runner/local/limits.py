@@ -3,8 +3,6 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from imagejob_api.nodelimit import NodeLimit
 from imagejob_api.pipeline import ImagePipelineSpec
@@ -35,8 +33,9 @@ class LocalLimits:
         self.slots = {name: slots_on_this_machine(limit) for name, limit in sorted(self._limits.items())}
         self._client: LeaseClient | None = None
 
-    def __enter__(self) -> Self:
-        if self.slots:
+    def open(self) -> None:
+        """Tells the machine's store of the limits, which it starts if need be; does nothing the second time. Blocks."""
+        if self.slots and self._client is None:
             self._client = LeaseClient.local(f"supervisor-{os.getpid()}")
             for name, slots in self.slots.items():
                 spec = self._limits[name].spec
@@ -44,9 +43,9 @@ class LocalLimits:
                 self._client.define(
                     name, slots=slots, lease_duration_seconds=spec.lease_duration_seconds, active=spec.active, bounds=bounds
                 )
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Takes leave of the store."""
         if self._client is not None:
             self._client.close()
 

@@ -3,8 +3,24 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.audit import Hold
+from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.pipeline.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Asks a process that has no shard yet to import what a pipeline names."""
+
+    pipeline: ImagePipelineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Answers `Check`: the error, or None if all of it is there."""
+
+    error: InvalidJobError | None
 
 
 @dataclass(frozen=True, slots=True)

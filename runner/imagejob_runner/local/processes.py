@@ -1,31 +1,27 @@
-"""Starts runner processes: forked from one server that has loaded torch and the rest already, so that a start costs milliseconds."""
+"""Starts runner processes, the first of them before anybody knows what it has to do."""
 
 import asyncio
 import multiprocessing
-import os
-import signal
 from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
-from typing import Final
 
 from imagejob_api.pipeline import ImagePipelineSpec
+from imagejob_runner.daemon import in_daemon
 from imagejob_runner.exceptions import InvalidJobError
-from imagejob_runner.local import worker
-from imagejob_runner.preparation import processes as preparation
-from imagejob_runner.process import prepare_environment
+from imagejob_runner.local import fork_server, worker
+from imagejob_runner.local.messages import Check, Checked
 from imagejob_runner.shard import ShardRequest
 
-_PRELOADED: Final = {
-    "download": "imagejob_runner.pipeline.works.download",
-    "transform": "imagejob_runner.pipeline.works.pixels",
-    "infer": "imagejob_runner.pipeline.works.inference",
-    "call": "imagejob_runner.pipeline.works.call",
-    "save": "imagejob_runner.pipeline.works.save",
-}
 
-_PREPARED: Final = frozenset({"download", "transform", "infer"})
-"""Kinds of steps that worker processes may do, which are forked from the same server."""
+@dataclass(frozen=True, slots=True)
+class _Spare:
+    """A process that has been told to import what the pipeline names, and that has no shard yet."""
+
+    process: ForkServerProcess
+    connection: Connection
 
 
 class RunnerProcesses:
@@ -36,44 +32,71 @@ class RunnerProcesses:
     """
 
     def __init__(self, kinds: Collection[str]) -> None:
-        # The allocator reads its settings when a process starts, and forked ones keep those of the server.
-        prepare_environment(os.environ)
+        fork_server.start(kinds)
         self._context = multiprocessing.get_context("forkserver")
-        workers = [] if _PREPARED.isdisjoint(kinds) else [preparation.PRELOADED]
-        self._context.set_forkserver_preload(["imagejob_runner.local.worker", *workers, *sorted(_PRELOADED[kind] for kind in kinds)])
+        self._spare: asyncio.Task[_Spare] | None = None
 
-    async def start(self, request: ShardRequest) -> tuple[ForkServerProcess, Connection]:
-        """Starts a process; returns it with our end of its pipe. The first start waits until the server has loaded everything."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=worker.main, args=(theirs, request), name=f"shard-{request.shards[0]}", daemon=True)
-        await asyncio.to_thread(_start, process)
-        theirs.close()
-        return process, ours
+    def warm_up(self, pipeline: ImagePipelineSpec) -> None:
+        """Starts a first process, which imports what the pipeline names: a model's package may take seconds, and so may the plan."""
+        self._spare = asyncio.create_task(self._warmed(pipeline))
 
-    async def check_code(self, pipeline: ImagePipelineSpec) -> None:
-        """Has a process import the Python functions that a pipeline names.
+    async def check_code(self) -> None:
+        """Waits until the first process has imported the Python functions that the pipeline names. It is kept for the first shard.
 
         Raises:
             InvalidJobError: One cannot be imported.
         """
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=worker.check, args=(theirs, pipeline), name="check", daemon=True)
-        await asyncio.to_thread(_start, process)
-        theirs.close()
+        assert self._spare is not None  # noqa: S101  `warm_up` comes first
+        spare = await asyncio.shield(self._spare)
+        await _readable(spare.connection)
         try:
-            error = await asyncio.to_thread(ours.recv)
+            answer: Checked = spare.connection.recv()
         except EOFError:
             raise InvalidJobError("importing the functions that the steps name ends the process; see what it printed") from None
-        finally:
-            process.kill()
-        if error is not None:
-            raise error
+        if answer.error is not None:
+            raise answer.error
+
+    async def start(self, request: ShardRequest) -> tuple[ForkServerProcess, Connection]:
+        """Starts a process, or takes the one that waits; returns it with our end of its pipe."""
+        spare, self._spare = self._spare, None
+        process, connection = await self._started() if spare is None else _parts(await spare)
+        with suppress(OSError):  # it has ended by itself, which the pipe tells
+            connection.send(request)
+        return process, connection
+
+    def close(self) -> None:
+        """Ends the process that has been given no shard, if there is one."""
+        spare, self._spare = self._spare, None
+        if spare is not None and not spare.cancel() and not spare.exception():
+            spare.result().process.kill()
+
+    async def _warmed(self, pipeline: ImagePipelineSpec) -> _Spare:
+        process, connection = await self._started()
+        connection.send(Check(pipeline))
+        return _Spare(process, connection)
+
+    async def _started(self) -> tuple[ForkServerProcess, Connection]:
+        """A process and its pipe. The first one waits until the server has loaded everything."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=worker.main, args=(theirs,), name="runner", daemon=True)
+        await in_daemon(lambda: _start(process))
+        theirs.close()
+        return process, ours
+
+
+def _parts(spare: _Spare) -> tuple[ForkServerProcess, Connection]:
+    return spare.process, spare.connection
 
 
 def _start(process: ForkServerProcess) -> None:
-    # Ctrl-C reaches all processes of a terminal. The mask is inherited by the server and what it forks: only the supervisor sees it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with fork_server.interrupts_held_back():
         process.start()
+
+
+async def _readable(connection: Connection) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(connection.fileno(), ready.set)
+    try:
+        await ready.wait()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        loop.remove_reader(connection.fileno())

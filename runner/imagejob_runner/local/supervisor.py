@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -122,8 +122,9 @@ class LocalRun:
         self._report(Phase.PLANNING)
         output = open_output(self._url)
         self._processes = RunnerProcesses({step.kind for step in self._request.pipeline.steps})
+        self._processes.warm_up(self._request.pipeline)
         self._planning = asyncio.ensure_future(self._make_plan(spec, output))
-        with self._deadline(spec.active_deadline_seconds):
+        with closing(self._processes), closing(self._limits), self._deadline(spec.active_deadline_seconds):
             try:
                 self._plan = await self._planning
             except asyncio.CancelledError:
@@ -133,13 +134,12 @@ class LocalRun:
             self._tally.total = self._plan.total
             if spec.failure_policy.retry_failed:
                 await reopen(output)
-            with self._limits:
-                reporter = asyncio.create_task(self._report_often())
-                try:
-                    await self._run_shards(await self._unfinished_shards(output))
-                finally:
-                    reporter.cancel()
-                    self._kill()
+            reporter = asyncio.create_task(self._report_often())
+            try:
+                await self._run_shards(await self._unfinished_shards(output))
+            finally:
+                reporter.cancel()
+                self._kill()
         summary = None
         if self._why is None:
             summary = await finalize(output, self._plan, spec.failure_policy, self._facts())
@@ -157,8 +157,12 @@ class LocalRun:
             name=name,
             default_shards=self._parallelism,
             parallelism=self._parallelism,
-            before_writing=lambda: self._processes.check_code(pipeline),
+            before_writing=self._make_ready,
         )
+
+    async def _make_ready(self) -> None:
+        """What takes time, and may refuse the job: done side by side, before a plan is written."""
+        await asyncio.gather(self._processes.check_code(), asyncio.to_thread(self._limits.open))
 
     @contextmanager
     def _deadline(self, seconds: int | None) -> Iterator[None]:
@@ -197,6 +201,8 @@ class LocalRun:
 
     async def _run_shards(self, shards: Collection[int]) -> None:
         waiting = deque(shards)
+        if waiting:
+            await asyncio.to_thread(self._limits.open)
         while self._why is None and (waiting or self._runners):
             while waiting and len(self._runners) < self._parallelism:
                 await self._start(waiting.popleft())
@@ -239,6 +245,8 @@ class LocalRun:
             self._start_together()
         elif isinstance(message, Ended):
             runner.ended = message
+            # What it does from here on is to give its memory back, and nobody needs to wait for that.
+            self._drop_reader(runner)
         self._changed.set()
 
     def _start_together(self) -> None:
@@ -257,7 +265,8 @@ class LocalRun:
         """Takes leave of processes whose pipe has closed; returns the shards to start again."""
         again: list[int] = []
         for key, runner in [(key, runner) for key, runner in self._runners.items() if runner.connection.closed]:
-            runner.process.join()
+            if runner.ended is None:
+                runner.process.join()
             del self._runners[key]
             self._start_together()
             self._tally.ended(key)

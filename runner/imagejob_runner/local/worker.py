@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -16,7 +17,7 @@ from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_api.redaction import redacted
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.exceptions import DeviceError, InvalidJobError, RunnerError
-from imagejob_runner.local.messages import Ended, Go, Ready, Snapshot, Stop
+from imagejob_runner.local.messages import Check, Checked, Ended, Go, Ready, Snapshot, Stop
 from imagejob_runner.pipeline.assembly import check_code
 from imagejob_runner.shard import ShardRequest, ShardRun
 from nodelease import LeaseClient, LeaseError
@@ -24,12 +25,14 @@ from nodelease import LeaseClient, LeaseError
 REPORT_SECONDS = 0.2
 
 
-def main(connection: Connection, request: ShardRequest) -> None:
-    """Runs a shard; the target of the process."""
+def main(connection: Connection) -> None:
+    """Imports what a pipeline names, if told to, and runs a shard; the target of the process."""
     # Ctrl-C reaches every process of the terminal; the supervisor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What was loaded before the fork is shared; a garbage collection would write into all of it and make it this process's own.
     gc.freeze()
+    if (request := _request(connection)) is None:
+        return
     try:
         ended = asyncio.run(_Worker(connection, request).run())
     except (RunnerError, LeaseError) as error:
@@ -38,18 +41,30 @@ def main(connection: Connection, request: ShardRequest) -> None:
     except Exception as error:  # noqa: BLE001  a defect must reach the user with its place, not vanish with the process
         sys.stderr.write(redacted(traceback.format_exc()))
         ended = Ended(error=redacted(f"internal error, please report it: {type(error).__name__}: {error}"), exit_code=ExitCode.JOB_FAILED)
+    for stream in (sys.stdout, sys.stderr):  # what a pipeline's functions have printed must not stay behind
+        with suppress(OSError, ValueError):
+            stream.flush()
     _send(connection, ended)
 
 
-def check(connection: Connection, pipeline: ImagePipelineSpec) -> None:
-    """Imports what a pipeline names and sends the error, or None; the target of a process of its own, for anything may happen then."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _request(connection: Connection) -> ShardRequest | None:
+    """The shard to run, once it comes; None when the supervisor is gone. Until then what a pipeline names is imported and told of."""
+    while True:
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            return None
+        if not isinstance(message, Check):
+            return message if isinstance(message, ShardRequest) else None
+        _send(connection, Checked(_error_of(message.pipeline)))
+
+
+def _error_of(pipeline: ImagePipelineSpec) -> InvalidJobError | None:
     try:
         check_code(pipeline)
     except InvalidJobError as error:
-        _send(connection, error)
-    else:
-        _send(connection, None)
+        return error
+    return None
 
 
 def _send(connection: Connection, message: Any) -> None:  # noqa: ANN401  any of the messages

@@ -1,7 +1,7 @@
 """SIGTERM, SIGINT, or no valid token any more: asked to end, a pod keeps what is whole and gives its slots back."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any, Final, TypeVar
 
 from imagejob_runner.pod.exits import StoppedError
@@ -46,7 +46,7 @@ class Stop:
             signalled.cancel()
         return task.done()
 
-    async def or_else(self, work: Coroutine[Any, Any, T]) -> T:
+    async def or_else(self, work: Awaitable[T]) -> T:
         """The result of work that can be dropped at any moment.
 
         Raises:

@@ -6,12 +6,15 @@ import logging
 import os
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 from imagejob_api.pod import METRICS_PORT
+from imagejob_runner.daemon import in_daemon
 from imagejob_runner.output import FoundRows, committed_chunks, reopen
 from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.pipeline.turn import now
+from imagejob_runner.pipeline.works import PREPARED, load
 from imagejob_runner.planning import Plan, planned_models
 from imagejob_runner.pod.context import Context
 from imagejob_runner.pod.environment import PodEnvironment
@@ -23,6 +26,7 @@ from imagejob_runner.pod.metrics import PodMetrics, serve
 from imagejob_runner.pod.output import writable_output
 from imagejob_runner.pod.reporter import Reporter, own_pod
 from imagejob_runner.pod.standing import Observer
+from imagejob_runner.preparation import processes as preparation
 from imagejob_runner.shard import ShardRequest, ShardRun
 from imagejob_runner.storage import OutputStore
 from nodelease import LeaseClient
@@ -45,6 +49,11 @@ async def work(context: Context) -> None:
         RunnerError: The work cannot go on.
     """
     job, pod = context.job, context.pod
+    # torch takes seconds to load, and needs nothing of what is looked up meanwhile; a pod that turns out to have nothing to do just ends.
+    kinds = {step.kind for step in job.pipeline.steps}
+    if not PREPARED.isdisjoint(kinds):
+        preparation.start_server()
+    loaded = asyncio.create_task(in_daemon(partial(load, kinds)))
     output = await writable_output(context, planned=job.spec.source.urls is None)
     plan = await context.stop.or_else(plan_to_work_by(job, output))
     shards = pod.shards(plan.shards)
@@ -60,7 +69,7 @@ async def work(context: Context) -> None:
     )
     if not shards:
         return
-    await _ShardWork(context, output, plan, shards).run()
+    await _ShardWork(context, output, plan, shards, loaded).run()
     if job.spec.failure_policy.retry_failed or context.stop.asked:
         return
     if len(await context.stop.or_else(committed_chunks(output, plan))) == plan.chunks:
@@ -77,8 +86,9 @@ def lease_client(pod: PodEnvironment) -> LeaseClient:
 class _ShardWork:
     """The work on a pod's shards, and what is told about it."""
 
-    def __init__(self, context: Context, output: OutputStore, plan: Plan, shards: tuple[int, ...]) -> None:
+    def __init__(self, context: Context, output: OutputStore, plan: Plan, shards: tuple[int, ...], loaded: asyncio.Task[None]) -> None:
         self._context, self._output, self._plan, self._shards = context, output, plan, shards
+        self._loaded = loaded
         self._retry = context.job.spec.failure_policy.retry_failed
         self._limits = sorted({limit.name for step in context.job.pipeline.steps for limit in step.limits})
         self._total = sum(plan.chunk_total(chunk) for shard in shards for chunk in range(shard, plan.chunks, plan.shards))
@@ -117,6 +127,7 @@ class _ShardWork:
 
     async def _do(self, client: LeaseClient | None) -> None:
         stop = self._context.stop
+        await stop.or_else(self._loaded)
         run = ShardRun(self._request(), client)
         self._observer.run = run
         ready = asyncio.Event()

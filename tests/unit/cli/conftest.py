@@ -19,6 +19,7 @@ from tests.unit.cli.builders import Document, Imagejob, Write
 def imagejob(monkeypatch: pytest.MonkeyPatch) -> Imagejob:
     """Runs `imagejob` with these arguments."""
     monkeypatch.setattr("sys.path", [*sys.path])  # `imagejob run` adds to it
+    monkeypatch.setattr("imagejob_runner.local.fork_server.start_early", lambda _: None)  # no test here gets as far as a process
 
     def run(*arguments: str | Path, stdin: str | None = None, env: Mapping[str, str] | None = None) -> Result:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin, env=env, prog_name="imagejob")
