@@ -1,4 +1,4 @@
-"""Imported last by the fork server: what it has loaded is shared with the processes forked from it, and no collection needs to look at it."""
+"""Imported last by the fork server: what it has loaded is shared by the processes forked from it, and garbage is not looked for in it."""
 
 import gc
 
