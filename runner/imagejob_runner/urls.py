@@ -21,6 +21,7 @@ ObjectScheme: TypeAlias = Literal["s3", "gs", "az"]
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _SLASHES_MISSING: Final = re.compile(rf"({'|'.join(SOURCE_SCHEMES)}):/?([^/].*)", re.DOTALL)
+_FILE: Final = "file:///"
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 _PACKAGE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 # As RFC 3986's path characters; everything else in a file name is percent-encoded.
@@ -90,6 +91,11 @@ def parse_url(text: str) -> Location:
     if scheme in get_args(ObjectScheme):
         return _object(cast("ObjectScheme", scheme), text, rest)
     raise InvalidJobError(_unknown_scheme(text, scheme, SOURCE_SCHEMES))
+
+
+def plain_path(text: str) -> str | None:
+    """The path of a file URL in which nothing is encoded; None for all other URLs, which `parse_url` takes apart. Costs next to nothing."""
+    return text[len(_FILE) - 1 :] if text.startswith(_FILE) and "%" not in text and "\0" not in text else None
 
 
 def parse_output_url(text: str) -> FileUrl | ObjectUrl:

@@ -23,7 +23,7 @@ _BAD_NAME: Final = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 _FORBIDDEN: Final = {errno.EACCES, errno.EPERM}
 
 
-def read_file(path: Path, url: str, limit: int) -> bytes:
+def read_file(path: Path | str, url: str, limit: int) -> bytes:
     """All bytes of a regular file.
 
     Args:
@@ -35,7 +35,7 @@ def read_file(path: Path, url: str, limit: int) -> bytes:
         ImageError: It cannot be read, is no regular file, or is larger than `limit`.
     """
     try:
-        _check_regular(path.stat(), url)
+        _check_regular(os.stat(path), url)  # noqa: PTH116  a path that is a text need not become a Path
         # Between the look and the opening it may have become a FIFO: O_NONBLOCK keeps even that from hanging.
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:

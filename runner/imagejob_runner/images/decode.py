@@ -147,8 +147,10 @@ def _check_pixels(image: ImageFile, decode: Decode) -> None:
 
 def _draft(image: ImageFile, name: str, decode: Decode, target: tuple[int, int] | None) -> None:
     if name == "JPEG" and decode.draft and target is not None:
-        width, height = target
-        image.draft(None, (height, width) if decode.exif_orientation and _orientation(image) in _SIDEWAYS else (width, height))
+        if decode.exif_orientation and _orientation(image) in _SIDEWAYS:
+            target = target[1], target[0]
+        if image.width >= 2 * target[0] and image.height >= 2 * target[1]:  # else it changes nothing
+            image.draft(None, target)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -15,7 +15,7 @@ from imagejob_runner.images.preprocess import to_input
 from imagejob_runner.images.probe import Probe
 from imagejob_runner.preparation.arena import SharedMemory
 from imagejob_runner.preparation.recipe import PreparationRecipe
-from imagejob_runner.urls import FileUrl, parse_url
+from imagejob_runner.urls import FileUrl, parse_url, plain_path
 
 CHANNELS: Final = 3
 
@@ -77,6 +77,10 @@ class Preparer:
         Raises:
             ImageError: It cannot be had.
         """
+        path = plain_path(task.url)
+        if path is not None:
+            self.took(task, read_file(path, task.url, self._limit))
+            return
         try:
             location = parse_url(task.url)
         except InvalidJobError as error:

@@ -48,8 +48,6 @@ class _Birth:
     """What a forked process does; `multiprocessing` calls `_bootstrap` where it otherwise has a Process."""
 
     environment: dict[str, str]
-    folder: str
-    path: list[str]
     orders: Orders
 
     def _bootstrap(self, parent_sentinel: int) -> int:
@@ -57,8 +55,6 @@ class _Birth:
         for name in os.environ.keys() - self.environment.keys():
             del os.environ[name]
         os.environ.update(self.environment)
-        os.chdir(self.folder)
-        sys.path[:] = self.path
         from imagejob_runner.preparation import worker  # noqa: PLC0415  the runner does without what workers load
 
         connection, board, *arena = forkserver.get_inherited_fds() or []
@@ -105,8 +101,8 @@ def start(orders: Orders, files: Sequence[int]) -> tuple[Started, socket.socket]
             status, data = forkserver.connect_to_new_process([theirs.fileno(), *files])
             try:
                 with open(data, "wb") as pipe:  # noqa: PTH123  a file that is open already
-                    reduction.dump({"name": "preparation"}, pipe)
-                    reduction.dump(_Birth(dict(os.environ), os.getcwd(), sys.path, orders), pipe)  # noqa: PTH109  as chdir takes it
+                    reduction.dump({"name": "preparation", "sys_path": sys.path, "dir": os.getcwd()}, pipe)  # noqa: PTH109  its own form
+                    reduction.dump(_Birth(dict(os.environ), orders), pipe)
                 return Started(forkserver.read_signed(status), status), ours
             except BaseException:
                 os.close(status)

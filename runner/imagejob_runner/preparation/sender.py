@@ -7,7 +7,7 @@ from typing import Final
 
 from imagejob_runner.preparation.wire import framed
 
-PART: Final = 16
+PART: Final = 32
 """Results that are worth a message."""
 PATIENCE_SECONDS: Final = 0.05
 """How long a result may wait for others."""

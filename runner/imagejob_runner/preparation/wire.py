@@ -13,6 +13,7 @@ _LENGTHS: Final = struct.Struct("<IQ")
 _MOST_JSON: Final = 1 << 26
 _MOST_BYTES: Final = 1 << 34
 _BLOCK: Final = 1 << 18
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 class WireError(Exception):
@@ -26,7 +27,7 @@ def framed(value: object, payload: Sequence[bytes] = ()) -> list[bytes]:
         value: What JSON can say.
         payload: Bytes that go with it.
     """
-    head = json.dumps(value, separators=(",", ":")).encode()
+    head = _ENCODER.encode(value).encode()
     return [_LENGTHS.pack(len(head), sum(map(len, payload))) + head, *payload]
 
 

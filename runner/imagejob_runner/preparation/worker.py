@@ -61,12 +61,13 @@ class _Later(Exception):  # noqa: N818  a reason to wait, not an error
 
 class _Worker:
     def __init__(self, orders: Orders, connection: socket.socket, board: int, arena: int | None) -> None:
-        self._orders, self._recipe = orders, orders.recipe
+        self._recipe = recipe = orders.recipe
         self._receiver, self._sender = Receiver(connection), Sender(connection)
         self._socket = connection
         self._board = Board(SharedMemory(board, Board.size(orders.workers))).entry(orders.index)
         pixels = SharedMemory(arena, orders.arena) if arena is not None else None
         self._preparer = Preparer(orders.recipe, pixels, orders.allowance)
+        self._timeouts = tuple(step.timeout_seconds if step is not None else None for step in (recipe.download_step, recipe.decode_step))
         self._budget = Budget(orders.max_bytes)
         self._expected = float(BYTES_GUESS)
         self._downloads = asyncio.Semaphore(orders.downloads)
@@ -174,7 +175,8 @@ class _Worker:
             error = ImageError(ErrorCode.INTERNAL, f"internal error, please report it: {type(raised).__name__}: {raised}")
         took = time.monotonic() - begun
         task.seconds[number] = (task.seconds[number] or 0.0) + took
-        if step.timeout_seconds is not None and took > step.timeout_seconds:
+        timeout = self._timeouts[number]
+        if timeout is not None and took > timeout:
             error = timeout_error(step)
         if error is not None:
             task.used[number] = task.attempts

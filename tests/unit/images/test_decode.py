@@ -1,8 +1,9 @@
 import struct
+from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, features
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin, features
 
 from imagejob_api.pipeline import Decode
 from imagejob_runner.constants import ErrorCode
@@ -316,3 +317,31 @@ class TestFrames:
 
     def test_real_multi_page_file(self) -> None:
         assert decode(photo("multipage.tif"), Decode(frame=1)).size == (10, 15)
+
+
+@pytest.mark.parametrize("key", [b"", b"eXIf"])
+def test_the_header_of_a_png_is_read_without_its_pixels(key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: Image.Image) -> None:
+        raise AssertionError("pixels were decoded")
+
+    data = encoded(SMALL, "PNG")
+    plain = probe(data, PLAIN)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    assert probe(data, PLAIN) == plain
+    assert (probe(data + key, PLAIN).memory > plain.memory) == bool(key), "an orientation may stand behind the pixels"
+
+
+@pytest.mark.parametrize("size", [(448, 448), (447, 900), (900, 448), (1792, 1792), (100, 100)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_draft_is_taken_whenever_pillow_would_take_one(size: tuple[int, int], orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    data = encoded(Image.new("RGB", size), "JPEG", exif=exif)
+    with Image.open(BytesIO(data)) as image:
+        target = (224, 200) if orientation == 1 else (200, 224)
+        image.draft(None, target)
+        expected = image.size
+    upright = decode(data, PLAIN, (224, 200)).size
+    assert (upright if orientation == 1 else upright[::-1]) == expected
+    assert probe(data, PLAIN, (224, 200)).draft == (expected != size)

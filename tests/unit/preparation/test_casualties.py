@@ -143,3 +143,27 @@ async def test_workers_end_with_a_runner_that_is_killed(tmp_path: Path) -> None:
         runner.communicate()
     assert len(pids) == 2
     await until(lambda: all(map(gone, pids)))
+
+
+async def test_the_workers_of_a_forked_runner_come_from_the_same_server(tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import multiprocessing
+        import os
+        from tests.unit.preparation.workshop import tell_parents
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["imagejob_runner.preparation.worker"])
+            ours, theirs = context.Pipe()
+            runner = context.Process(target=tell_parents, args=(theirs,), daemon=True)
+            runner.start()
+            theirs.close()
+            print(*ours.recv())
+            runner.join()
+    """)
+    file = tmp_path / "supervisor.py"
+    file.write_text(program)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    told = await asyncio.to_thread(subprocess.check_output, [sys.executable, file], text=True, env=environment, timeout=30)
+    server, parent, preloaded = told.split()
+    assert (parent, preloaded) == (server, "True")

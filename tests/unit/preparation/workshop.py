@@ -6,12 +6,15 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from typing import Any
 
 from imagejob_api.pipeline import Decode, Download, Operation, Preprocess, Step, Transform
+from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images.probe import Probe
 from imagejob_runner.preparation.messages import Prepared, Request
 from imagejob_runner.preparation.pool import PreparationPool
@@ -180,3 +183,39 @@ def _send(blocks: Sequence[bytes]) -> None:
     connection = socket.socket(fileno=os.dup((forkserver.get_inherited_fds() or [])[0]))
     for block in blocks:
         connection.sendall(block)
+
+
+def parent_of(pid: int) -> int:
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123  a kernel file
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
+def tell_parents(connection: Connection) -> None:
+    """A runner that was forked from a server: tells its own parent, that of its worker, and whether that found its code loaded."""
+
+    async def main() -> None:
+        async with a_pool(a_recipe(made=TellingRecipe)) as pool:
+            found = await prepared(pool, [Request(0, "made://harm-tell", b"x")])
+            (worker,) = worker_pids(pool)
+            assert found[0].error is not None
+            connection.send((os.getppid(), parent_of(worker), found[0].error.message))
+
+    asyncio.run(main())
+
+
+class TellingRecipe(PreparationRecipe):
+    """Unpickled in a worker, it lets all images fail with whether the worker's code was loaded before."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _tell, (PreparationRecipe(**vars(self)),)
+
+
+def _tell(recipe: PreparationRecipe) -> PreparationRecipe:
+    loaded = "imagejob_runner.preparation.worker" in sys.modules
+    from imagejob_runner.preparation import preparer  # noqa: PLC0415  in the worker
+
+    def told(_: preparer.Preparer, __: preparer.Task) -> None:
+        raise ImageError("Told", str(loaded))
+
+    preparer.Preparer.decode = told  # type: ignore[method-assign]  in this process only
+    return recipe

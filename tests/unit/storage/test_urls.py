@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagejob_runner.exceptions import InvalidJobError
-from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, file_url, object_url, parse_url, resolve
+from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, file_url, object_url, parse_url, plain_path, resolve
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,13 @@ from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, file_url, object_u
 )
 def test_where_urls_lead(text: str, location: object) -> None:
     assert parse_url(text) == location
+    plain = plain_path(text)
+    assert plain is None or FileUrl(Path(plain)) == location
+
+
+def test_what_is_plain_needs_no_taking_apart() -> None:
+    assert plain_path("file:///data/a b.jpg") == "/data/a b.jpg"
+    assert [plain_path(text) for text in ("file:///a%20b", "file://host/a", "/a", "file:///a\0", "s3://bucket/a")] == [None] * 5
 
 
 @pytest.mark.parametrize(
@@ -73,6 +80,7 @@ def test_pkg_finds_files_without_importing() -> None:
 def test_any_file_name_survives_its_url(raw: bytes) -> None:
     path = Path("/data") / os.fsdecode(raw)
     url = file_url(path)
+    assert plain_path(url) in (None, str(path))
     assert url.isascii()
     assert url.isprintable()
     assert parse_url(url) == FileUrl(path)

@@ -1,0 +1,136 @@
+"""The parts of a pool that need no processes."""
+
+import json
+import math
+import os
+import random
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagejob_runner.preparation.arena import SharedMemory, Slots
+from imagejob_runner.preparation.board import DECODE, Board
+from imagejob_runner.preparation.outcomes import Reader, read_probe
+from imagejob_runner.preparation.wire import Receiver, WireError, framed
+from tests.unit.preparation.workshop import a_recipe
+
+Json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+class TestSlots:
+    @given(st.lists(st.integers(1, 12), max_size=40), st.randoms())
+    def test_none_is_given_twice_and_none_is_lost(self, wishes: list[int], chance: random.Random) -> None:
+        slots, held = Slots(24), list[int]()
+        for wish in wishes:
+            if wish > slots.free:
+                with pytest.raises(ValueError, match="free"):
+                    slots.take(wish)
+                chance.shuffle(held)
+                slots.give_back(held[:wish])
+                del held[:wish]
+            else:
+                held += slots.take(wish)
+            assert sorted(held) == sorted(set(held))
+            assert slots.free == 24 - len(held)
+        slots.give_back(held)
+        assert sorted(slots.take(24)) == list(range(24))
+
+    def test_they_are_side_by_side_where_that_is_possible(self) -> None:
+        slots = Slots(12)
+        assert [slots.take(4) for _ in range(3)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+        slots.give_back([1, 4, 5, 6, 7, 10])
+        assert slots.take(4) == [4, 5, 6, 7]
+        assert sorted(slots.take(2)) == [1, 10]
+
+
+class TestMessages:
+    @given(st.lists(st.tuples(Json, st.binary(max_size=300)), max_size=6), st.integers(1, 400))
+    def test_they_arrive_as_they_were_sent_however_they_are_cut(self, messages: list[tuple[Any, bytes]], cut: int) -> None:
+        stream = b"".join(b"".join(framed(value, [payload])) for value, payload in messages)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            receiver, got = Receiver(ours), []
+            for start in range(0, len(stream), cut):
+                theirs.sendall(stream[start : start + cut])
+                got += receiver.messages()
+            assert json.dumps([value for value, _ in got]) == json.dumps([value for value, _ in messages])
+            assert [payload for _, payload in got] == [payload for _, payload in messages]
+            theirs.close()
+            assert (list(receiver.messages()), receiver.ended) == ([], True)
+
+    @pytest.mark.parametrize(
+        "stream",
+        [b"\xff" * 12, (3).to_bytes(4, "little") + bytes(8) + b"{x}", (99_999).to_bytes(4, "little") + bytes(8) + b"[" * 99_999],
+        ids=["lengths", "no JSON", "nested"],
+    )
+    def test_what_is_none_is_told(self, stream: bytes) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.sendall(stream)
+            with pytest.raises(WireError):
+                list(Receiver(ours).messages())
+
+
+READER = Reader(a_recipe(keep_image=True))
+GOOD = (7, None, 1, "0" * 64, 5, ["PNG", 2, 1, False], 0.5, 0.25, [2, 1, 3])
+PAYLOAD = b"rgbRGBiccrest"
+
+
+class TestOutcomes:
+    def test_a_good_one(self) -> None:
+        one, used = READER.read(GOOD, memoryview(PAYLOAD))
+        assert (one.number, one.error, one.attempts, one.timings, used) == (7, None, 1, {"get": 0.5, "look": 0.25}, 9)
+        assert one.image is not None
+        assert (one.image.tobytes(), one.image.info) == (b"rgbRGB", {"icc_profile": b"icc"})
+
+    @given(st.data())
+    def test_whatever_stands_in_it_is_read_or_refused(self, data: st.DataObject) -> None:
+        value = list(GOOD)
+        value[data.draw(st.integers(0, len(value) - 1))] = data.draw(Json)
+        try:
+            one, used = READER.read(data.draw(st.just(value) | Json), memoryview(PAYLOAD))
+        except WireError:
+            return
+        assert type(one.number) is int
+        assert 0 <= used <= len(PAYLOAD)
+        assert all(type(seconds) is float and math.isfinite(seconds) for seconds in one.timings.values())
+        assert one.error is not None or one.image is not None
+
+    @given(Json)
+    def test_a_header_too(self, value: object) -> None:
+        try:
+            header = read_probe(value if isinstance(value, list) else [value])
+        except WireError:
+            return
+        assert header.memory >= 0
+
+
+def test_the_board_says_what_a_worker_is_at() -> None:
+    memory = SharedMemory.create("board", Board.size(2))
+    board = Board(memory)
+    one, other = board.entry(0), board.entry(1)
+    other.begin(5, DECODE)
+    assert board.standing(0) is None
+    standing = board.standing(1)
+    assert standing is not None
+    assert (standing.number, standing.step) == (5, DECODE)
+    one.begin(0, 7)
+    assert board.standing(0) is None, "there is no such step"
+    board.clear(1)
+    assert board.standing(1) is None
+    del one, other
+    memory.close()
+
+
+def test_a_worker_cannot_take_the_memory_away() -> None:
+    memory = SharedMemory.create("pixels", 4096)
+    with pytest.raises(PermissionError):
+        os.ftruncate(memory.descriptor, 0)
+    memory.close()
