@@ -30,9 +30,13 @@ class _Terminal(logging.Handler):
 def pytest_configure(config: pytest.Config) -> None:
     """Shows what is built or waited for.
 
-    Takes SIGINT as usual: a shell without job control has what it starts with `&` ignore it, and every program of the tests with it.
+    Takes SIGINT and SIGHUP as usual for the programs of the tests: a shell without job control has what it starts with `&` ignore the one,
+    `nohup` the other, and what is ignored stays so in every program that is started. Of SIGHUP this process itself still takes no notice
+    then, for what has a handler is at its default in a program that is started.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     for name in _BUILDS:
         logger = logging.getLogger(name)
         logger.addHandler(_Terminal(config))
