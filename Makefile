@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 DEMO_OUTPUT := results/demo
+# Tests of one process each, which leave a CPU idle: two at a time. The others measure times on a control plane or a cluster, one after the other.
+SIDE_BY_SIDE := --numprocesses=2 --dist=worksteal tests/unit tests/process
+ALONE := tests/integration tests/e2e
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -24,7 +27,10 @@ demo: $(VENV)/demo.stamp ## Classify real photos with a real model, and print wh
 	@$(BIN)/imagejob show $(DEMO_OUTPUT)
 
 test: programs-in-background lint ## Lint, and run all tests
-	$(BIN)/python -m pytest
+	@failed=; for tests in "$(SIDE_BY_SIDE)" "$(ALONE)"; do \
+	  echo "$(BIN)/python -m pytest $$tests"; \
+	  $(BIN)/python -m pytest $$tests || failed=yes; \
+	done; [ -z "$$failed" ]
 
 # What the tests need is built beside installing, linting and the first tests, in idle time, until this make ends.
 programs-in-background: | $(VENV)/created.stamp

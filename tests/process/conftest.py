@@ -12,22 +12,22 @@ import pytest
 
 from tests.process.harness import Lab
 
-_FIGURES = pytest.StashKey[list[str]]()
+_FIGURE = "figure"
 
 
 class Journal:
     """What a test tells besides its verdict: pytest shows what was said when the test fails, and figures at the end of every session."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
-        self._name = request.node.name
-        self._figures = request.config.stash.setdefault(_FIGURES, [])
+        self._item: pytest.Item = request.node
 
     def say(self, text: str) -> None:
         sys.stdout.write(f"{text}\n")
 
     def figure(self, text: str) -> None:
         self.say(text)
-        self._figures.append(f"{self._name}: {text}")
+        # With the test's report it also comes from a process that pytest-xdist runs tests in.
+        self._item.user_properties.append((_FIGURE, f"{self._item.name}: {text}"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,12 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.process)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Shows what was measured."""
-    if figures := config.stash.get(_FIGURES, []):
+    ended = [report for reports in terminalreporter.stats.values() for report in reports]
+    calls = [report for report in ended if isinstance(report, pytest.TestReport) and report.when == "call"]
+    if figures := [text for report in calls for name, text in report.user_properties if name == _FIGURE]:
         terminalreporter.section("figures of whole runs")
         for line in figures:
-            terminalreporter.line(line)
+            terminalreporter.line(str(line))
 
 
 @pytest.fixture

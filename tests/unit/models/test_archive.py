@@ -192,8 +192,9 @@ def wide_end_elsewhere(plain: bytes, *, offset: int = 0, size: int = 0) -> bytes
 @pytest.mark.parametrize(
     ("forge", "reason"),
     [
-        (comment_with_an_end, "bytes stand between its directory and its end record"),
-        (lambda plain, bad: bad + plain, "bytes stand between its directory and its end record"),
+        # Where the members of both archives take up as many bytes, the end record points to the directory of the other one.
+        (comment_with_an_end, "bytes stand between its directory and its end record|it has two directories"),
+        (lambda plain, bad: bad + plain, "bytes stand between its directory and its end record|it has two directories"),
         (lambda plain, _: b"#!/bin/sh\n" + plain, "10 bytes stand between its directory and its end record"),
         (lambda plain, _: plain + b"more", "data or a comment stands after its end record"),
         (lambda plain, _: with_gap(plain), "6 bytes between .* and the directory that do not belong there"),
