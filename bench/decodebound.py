@@ -35,10 +35,10 @@ def measure() -> Measured:
     rates: dict[str, list[float]] = {"threads": [], "processes": [], "imagejob": []}
     with ThreadPoolExecutor(cpus) as threads, ProcessPoolExecutor(cpus, get_context("forkserver")) as processes:
         for pool in (threads, processes):
-            _rate(pool, paths[: 2 * _PART * cpus])  # what is loaded once is not counted
+            rate(pool, paths[: 2 * _PART * cpus])  # what is loaded once is not counted
         for _ in range(ROUNDS):
-            rates["threads"].append(_rate(threads, paths))
-            rates["processes"].append(_rate(processes, paths))
+            rates["threads"].append(rate(threads, paths))
+            rates["processes"].append(rate(processes, paths))
             documents = documents_of("decodebound", free_model.steps(SIZE), {"prefix": {"url": str(folder.resolve())}}, slots=1)
             rates["imagejob"].append(run_documents(*documents)["imagesPerSecond"])
     middle = {name: statistics.median(values) for name, values in rates.items()}
@@ -52,7 +52,8 @@ def measure() -> Measured:
     return Measured(figures, {**rates, "ratio": ratio})
 
 
-def _rate(pool: Executor, paths: Sequence[Path]) -> float:
+def rate(pool: Executor, paths: Sequence[Path]) -> float:
+    """Images a second that a pool decodes of some files."""
     start = time.perf_counter()
     count = sum(pool.map(decode, [paths[at : at + _PART] for at in range(0, len(paths), _PART)]))
     return count / (time.perf_counter() - start)

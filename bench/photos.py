@@ -1,11 +1,16 @@
-"""Real photos in the sizes that people have, made from those that scikit-image and scikit-learn ship."""
+"""Photos in the sizes that people have, made from real ones that scikit-image and scikit-learn ship, or from nothing but numbers."""
 
+import os
 import random
 import shutil
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.resources import files
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
 FOLDER: Final = Path("bench/out/photos")
@@ -17,6 +22,11 @@ _NAMES: Final = (
     ("skimage", "data/rocket.jpg"),
     ("skimage", "data/astronaut.png"),
 )
+_FEW: Final = 100
+"""So few photos are made before other processes could begin to help."""
+_OCTAVES: Final = range(2, 9)
+_CONTRAST: Final = 110.0
+_GRAIN: Final = 6.5
 _MORE: Final = (("sklearn", "datasets/images/china.jpg"), ("sklearn", "datasets/images/flower.jpg"))
 
 
@@ -64,6 +74,33 @@ def tiny(count: int, side: int) -> Path:
             picture.save(part / f"{number:05d}.jpg", quality=90)
         part.rename(folder)
     return folder
+
+
+def synthesised(count: int, size: tuple[int, int]) -> Path:
+    """A folder of JPEGs of that size in pixels that are as much work as photos are, the same on every machine; made once."""
+    folder = FOLDER / f"synthesised-{count}-{size[0]}x{size[1]}"
+    if not folder.exists():
+        part = FOLDER / f"{folder.name}.part"
+        part.mkdir(parents=True, exist_ok=True)
+        make, numbers = partial(_synthesise, part, size), range(count)
+        if count <= _FEW:
+            list(map(make, numbers))
+        else:
+            with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("forkserver")) as processes:
+                list(processes.map(make, numbers, chunksize=8))
+        part.rename(folder)
+    return folder
+
+
+def _synthesise(folder: Path, size: tuple[int, int], number: int) -> None:
+    """Noise at all scales, each of half the contrast of the one twice as coarse, as in nature; and the grain of a sensor."""
+    noise = np.random.default_rng(number)
+    pixels = 128 + noise.normal(0, _GRAIN, (size[1], size[0], 3)).astype(np.float32)
+    for octave in _OCTAVES:
+        cells = noise.integers(0, 256, (2**octave * 3 // 4, 2**octave, 3), dtype=np.uint8)
+        layer = np.asarray(Image.fromarray(cells).resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
+        pixels += (layer - 128) * (_CONTRAST / 128 / 2 ** (octave - _OCTAVES.start))
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:05d}.jpg", quality=88)
 
 
 def _originals() -> list[Image.Image]:
