@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from imagejob_runner.storage import OutputStore
 
 DEFAULT_ROWS = 50
+LONG_TABLE = 1000
+"""So many rows are printed one by one as they are read; fewer in columns that fit into the terminal."""
 
 
 @click.command(
@@ -42,6 +43,7 @@ def show(output: str, *, limit: int, status: str | None, as_json: bool) -> None:
 
 
 async def _show(url: str, limit: int, status: str | None, *, as_json: bool) -> None:
+    from imagejob_runner.jsontext import quick
     from imagejob_runner.planning import read_plan
     from imagejob_runner.storage import open_output
 
@@ -50,25 +52,47 @@ async def _show(url: str, limit: int, status: str | None, *, as_json: bool) -> N
     rows = (row async for row in _rows(store, plan) if status in (None, row["status"]))
     if as_json:
         async for row in _first(rows, limit):
-            print(json.dumps(row, ensure_ascii=False))
+            print(quick(row, nulls=row["error"] is None).decode())
         return
     # One more than is printed tells whether there are more.
-    chosen = [row async for row in _first(rows, limit + 1 if limit else 0)]
-    more = bool(limit) and len(chosen) > limit
-    await _print_table(store, plan, chosen[:limit] if more else chosen, status=status, more=more)
+    chosen = _first(rows, limit + 1 if limit else 0)
+    beginning = [row async for row in _first(chosen, LONG_TABLE)]
+    printed, more = await _print_rows(beginning, chosen, limit)
+    await _print_end(store, plan, printed, status=status, more=more)
 
 
-async def _print_table(store: OutputStore, plan: Plan, rows: list[Row], *, status: str | None, more: bool) -> None:
+async def _print_rows(beginning: list[Row], rest: AsyncIterator[Row], limit: int) -> tuple[int, bool]:
+    """Prints rows; returns how many, and whether there are more."""
     from imagejob_cli.consoles import output_console
-    from imagejob_cli.table import row_table
+    from imagejob_cli.table import LongTable, row_table
+
+    more = bool(limit) and len(beginning) > limit
+    if more or len(beginning) < LONG_TABLE:
+        rows = beginning[:limit] if more else beginning
+        if rows:
+            output_console().print(row_table(rows))
+        return len(rows), more
+    table = LongTable(beginning)
+    print(table.head)
+    for row in beginning:
+        print(table.line(row))
+    printed = len(beginning)
+    async for row in rest:
+        if printed == limit:
+            return printed, True
+        print(table.line(row))
+        printed += 1
+    return printed, False
+
+
+async def _print_end(store: OutputStore, plan: Plan, printed: int, *, status: str | None, more: bool) -> None:
+    from imagejob_cli.consoles import output_console
     from imagejob_cli.wording import count, printable
     from imagejob_runner.constants import RESULTS_FOLDER
     from imagejob_runner.output import committed_chunks
 
     console = output_console()
-    if rows:
-        console.print(row_table(rows))
-    shown = count(len(rows), f"{status} row" if status else "row")
+    shown = count(printed, f"{status} row" if status else "row")
     console.print(f"{'The first ' if more else ''}{shown} of {count(plan.total, 'input')}.", soft_wrap=True)
     chunks = len(await committed_chunks(store, plan))
     if chunks < plan.chunks:

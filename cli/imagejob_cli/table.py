@@ -13,37 +13,77 @@ from imagejob_runner.rows import Row
 _OUTPUT_CHARACTERS = 60
 
 
-def row_table(rows: Sequence[Row]) -> Table:
-    """File, label, score and status of each row.
+class Columns:
+    """Which columns some rows have, and what stands in them: file, label, score, status and error.
 
-    Without any classification among them the outputs stand in one column; errors have a column when there are any.
+    Without any classification among the rows the outputs stand in one column; errors have a column when there are any.
+
+    Args:
+        rows: The rows, or the first of many.
+        errors: Have a column for errors in any case.
     """
-    bests = [best(row) for row in rows]
-    classified = any(bests)
-    other = not classified and any(row["outputs"] for row in rows)
-    wrong = any(row["error"] for row in rows)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("FILE", overflow="fold")
-    if classified:
-        table.add_column("LABEL", overflow="fold")
-        table.add_column("SCORE", justify="right", no_wrap=True)
-    if other:
-        table.add_column("OUTPUTS", overflow="fold")
-    table.add_column("STATUS", no_wrap=True)
-    if wrong:
-        table.add_column("ERROR", overflow="fold")
-    for row, found in zip(rows, bests, strict=True):
+
+    def __init__(self, rows: Sequence[Row], *, errors: bool = False) -> None:
+        self._classified = any(best(row) for row in rows)
+        self._other = not self._classified and any(row["outputs"] for row in rows)
+        self._errors = errors or any(row["error"] for row in rows)
+
+    @property
+    def heads(self) -> list[str]:
+        """What stands above them."""
+        found = ["LABEL", "SCORE"] if self._classified else ["OUTPUTS"] if self._other else []
+        return ["FILE", *found, "STATUS", *(["ERROR"] if self._errors else [])]
+
+    def cells(self, row: Row) -> list[str]:
+        """What a row says, as many texts as there are columns."""
         cells = [printable(row["id"])]
-        if classified:
+        if self._classified:
+            found = best(row)
             cells += [printable(found[0]), found[1]] if found else ["", ""]
-        if other:
+        elif self._other:
             cells.append(beginning(row["outputs"]))
         cells.append(row["status"])
-        if wrong:
+        if self._errors:
             error = row["error"]
             cells.append(printable(f"{error['code']}: {error['message']}") if error else "")
-        table.add_row(*cells)
+        return cells
+
+
+def row_table(rows: Sequence[Row]) -> Table:
+    """All rows, in columns that fit into the terminal."""
+    columns = Columns(rows)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for head in columns.heads:
+        narrow = head in ("SCORE", "STATUS")
+        table.add_column(head, no_wrap=narrow, overflow="ellipsis" if narrow else "fold", justify="right" if head == "SCORE" else "left")
+    for row in rows:
+        table.add_row(*columns.cells(row))
     return table
+
+
+class LongTable:
+    """A line for each of many rows, one by one: columns as wide as the first rows need, and no cell cut or folded.
+
+    Args:
+        first: The first rows.
+    """
+
+    def __init__(self, first: Sequence[Row]) -> None:
+        self._columns = Columns(first, errors=True)
+        texts = [self._columns.heads, *map(self._columns.cells, first)]
+        self._widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+
+    @property
+    def head(self) -> str:
+        """The line above the rows."""
+        return self._line(self._columns.heads)
+
+    def line(self, row: Row) -> str:
+        """A row."""
+        return self._line(self._columns.cells(row))
+
+    def _line(self, cells: Sequence[str]) -> str:
+        return "  ".join(map(str.ljust, cells, self._widths)).rstrip()
 
 
 def best(row: Row) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, cast, get_args
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urljoin, urlsplit
@@ -115,7 +116,12 @@ def parse_output_url(text: str) -> FileUrl | ObjectUrl:
 
 def file_url(path: Path) -> str:
     """The file URL of a path, percent-encoded and so plain ASCII, from which `parse_url` gets the very same path back."""
-    return "file://" + quote_from_bytes(os.fsencode(path.absolute()), safe=_FILE_SAFE)
+    return "file://" + file_url_path(str(path.absolute()))
+
+
+def file_url_path(path: str) -> str:
+    """A path, or a part of it, as it stands in a file URL."""
+    return quote_from_bytes(os.fsencode(path), safe=_FILE_SAFE)
 
 
 def object_url(location: ObjectUrl) -> str:
@@ -132,7 +138,7 @@ def resolve(base: str, reference: str) -> str:
     """
     if not reference or _SCHEME.fullmatch(reference) is not None:
         return reference
-    location = parse_url(base)
+    location = _parsed_base(base)
     if isinstance(location, HttpUrl):
         return urljoin(location.url, reference)
     if reference.startswith("/"):
@@ -141,6 +147,11 @@ def resolve(base: str, reference: str) -> str:
         return str(location.path.parent / reference)
     folder = location.key.rpartition("/")[0]
     return object_url(ObjectUrl(location.scheme, location.bucket, f"{folder}/{reference}" if folder else reference))
+
+
+@lru_cache(maxsize=8)
+def _parsed_base(base: str) -> Location:
+    return parse_url(base)
 
 
 def _file_path(text: str, rest: str) -> Path:

@@ -16,6 +16,7 @@ from imagejob_runner.sealed import LINE, MAX_DEPTH, strict_json
 
 KEYS: Final = ("id", "url", "status", "outputs", "error", "provenance", "timings")
 STATUSES: Final = ("ok", "failed", "skipped")
+_KEY_SET: Final = frozenset(KEYS)
 _ERROR_TYPES: Final = {"code": str, "message": str, "attempts": int, "retryable": bool}
 
 
@@ -115,14 +116,16 @@ def checked_row(row: Any, where: str) -> Row:  # noqa: ANN401  it may be anythin
     Raises:
         StorageError: It has not.
     """
-    if not isinstance(row, dict) or row.keys() != set(KEYS):
+    if not isinstance(row, dict) or row.keys() != _KEY_SET:
         raise StorageError(f"{where}: no row; a row has {', '.join(KEYS)}")
     if not isinstance(row["id"], str) or not isinstance(row["url"], str) or row["status"] not in STATUSES:
         raise StorageError(f"{where}: no row; id and url are texts and status is one of {', '.join(STATUSES)}")
-    if not all(isinstance(row[name], dict) for name in ("outputs", "provenance", "timings")):
+    timings = row["timings"]
+    if not isinstance(row["outputs"], dict) or not isinstance(row["provenance"], dict) or not isinstance(timings, dict):
         raise StorageError(f"{where}: no row; outputs, provenance and timings are objects")
-    if not all(isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds >= 0 for seconds in row["timings"].values()):
-        raise StorageError(f"{where}: no row; timings are seconds, none below 0")
+    for seconds in timings.values():
+        if type(seconds) not in (float, int) or seconds < 0:
+            raise StorageError(f"{where}: no row; timings are seconds, none below 0")
     if not _fits(row["error"], row["status"]):
         raise StorageError(f"{where}: the row of {row['id']!r} is {row['status']} but its error says otherwise")
     return row

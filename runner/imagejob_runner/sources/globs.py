@@ -26,17 +26,19 @@ class Glob:
 
     def matches(self, path: str) -> bool:
         """Whether the path, relative and with ``/`` between its parts, fits the pattern."""
-        parts = path.split("/")
-        return any(_fits(alternative, parts) for alternative in self._alternatives)
+        *folders, name = path.split("/")
+        # Most paths, and all where the pattern is `**/*`, are decided by their last part.
+        return any(last.fullmatch(name) is not None and _fits(before, folders) for before, last in self._alternatives)
 
     @property
     def depth(self) -> int | None:
         """The largest number of parts that a path that fits can have; None without bound."""
-        depths = [None if _ANY_DEPTH in alternative else len(alternative) for alternative in self._alternatives]
+        depths = [None if _ANY_DEPTH in before else len(before) + 1 for before, _ in self._alternatives]
         return None if None in depths else max(depth for depth in depths if depth is not None)
 
 
-def _compiled(text: str) -> list[re.Pattern[str] | None]:
+def _compiled(text: str) -> tuple[list[re.Pattern[str] | None], re.Pattern[str]]:
+    """The parts of a pattern, the last one for itself."""
     parts: list[re.Pattern[str] | None] = []
     for part in text.split("/"):
         if part == "**":
@@ -45,12 +47,13 @@ def _compiled(text: str) -> list[re.Pattern[str] | None]:
         else:
             hidden = "" if part.startswith(".") else r"(?!\.(?!\.))"
             parts.append(re.compile(hidden + fnmatch.translate(part)))
-    if parts[-1] is _ANY_DEPTH:
-        parts.append(re.compile(r"(?!\.(?!\.)).+", re.DOTALL))
-    return parts
+    last = parts[-1]
+    return (parts, re.compile(r"(?!\.(?!\.)).+", re.DOTALL)) if last is _ANY_DEPTH else (parts[:-1], last)
 
 
 def _fits(pattern: Sequence[re.Pattern[str] | None], parts: Sequence[str]) -> bool:
+    if len(pattern) == 1 and pattern[0] is _ANY_DEPTH:
+        return not any(map(_is_hidden, parts))
     # reached[i]: the pattern so far can have eaten exactly the first i parts.
     reached = [True] + [False] * len(parts)
     for piece in pattern:

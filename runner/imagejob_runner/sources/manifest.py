@@ -121,30 +121,33 @@ def _check_text(where: str, name: str, text: str) -> None:
 
 
 def _txt(manifest: Manifest, path: Path) -> Iterator[_Record]:
+    name = shown_url(manifest.url)
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, 1):
             if text := line.strip("\r\n \t"):
-                yield f"{shown_url(manifest.url)}, line {number}", {manifest.url_field: text}
+                yield f"{name}, line {number}", {manifest.url_field: text}
 
 
 def _csv(manifest: Manifest, path: Path) -> Iterator[_Record]:
+    name = shown_url(manifest.url)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
             _check_columns(manifest, list(reader.fieldnames or []))
             for record in reader:
-                where = f"{shown_url(manifest.url)}, line {reader.line_num}"
+                where = f"{name}, line {reader.line_num}"
                 if None in record:
                     raise InvalidSourceError(f"{where}: more fields than the header has columns; put values with commas in quotes")
                 yield where, record
         except csv.Error as error:
-            raise InvalidSourceError(f"{shown_url(manifest.url)}, line {reader.reader.line_num}: not valid CSV: {error}") from None
+            raise InvalidSourceError(f"{name}, line {reader.reader.line_num}: not valid CSV: {error}") from None
 
 
 def _jsonl(manifest: Manifest, path: Path) -> Iterator[_Record]:
+    name = shown_url(manifest.url)
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, 1):
-            where = f"{shown_url(manifest.url)}, line {number}"
+            where = f"{name}, line {number}"
             if not line.strip():
                 continue
             try:
@@ -162,18 +165,19 @@ def _parquet(manifest: Manifest, path: Path) -> Iterator[_Record]:
     import pyarrow as pa  # noqa: PLC0415  takes a third of a second, and few jobs need it
     import pyarrow.parquet as pq  # noqa: PLC0415  as above
 
+    name = shown_url(manifest.url)
     try:
         with pq.ParquetFile(path) as file:
             columns = list(file.schema_arrow.names)
             _check_columns(manifest, columns)
-            wanted = [name for name in (manifest.id_field, manifest.url_field) if name in columns]
+            wanted = [column for column in (manifest.id_field, manifest.url_field) if column in columns]
             number = 0
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
                 for record in batch.to_pylist():
                     number += 1
-                    yield f"{shown_url(manifest.url)}, row {number}", record
+                    yield f"{name}, row {number}", record
     except (pa.ArrowException, OSError) as error:
-        raise InvalidSourceError(f"{shown_url(manifest.url)}: not a readable Parquet file: {error}") from None
+        raise InvalidSourceError(f"{name}: not a readable Parquet file: {error}") from None
 
 
 def _check_columns(manifest: Manifest, columns: list[str]) -> None:

@@ -19,7 +19,7 @@ from imagejob_runner.sources.base import Entry
 from imagejob_runner.sources.globs import Glob
 from imagejob_runner.storage.store_errors import brief, is_missing
 from imagejob_runner.storage.stores import open_store
-from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, file_url, object_url, parse_url
+from imagejob_runner.urls import FileUrl, HttpUrl, ObjectUrl, file_url, file_url_path, object_url, parse_url
 
 _LIST_CHUNK: Final = 1000
 
@@ -53,6 +53,8 @@ async def list_prefix(prefix: Prefix, output_url: str | None) -> AsyncIterator[E
 
 def path_id(path: str) -> str:
     """The id of a path: itself, with bytes that are not UTF-8 (surrogates, as from `os.fsdecode`) and backslashes escaped."""
+    if path.isascii() and "\\" not in path:
+        return path
     return os.fsencode(path.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
 
 
@@ -64,6 +66,8 @@ def _list_folder(root: Path, glob: Glob, output: Path | None) -> Iterator[Entry]
     real = root.resolve()
     inner = _checked_output(str(real), None if output is None else str(output.resolve()))
     top = str(root)
+    before = len(top.rstrip("/")) + 1
+    base = file_url(root).rstrip("/")
     hidden_output = None if inner is None else os.path.join(top, os.path.relpath(inner, real))  # noqa: PTH118  compared with scandir's texts
 
     def walk(folder: str, depth: int) -> Iterator[Entry]:
@@ -77,9 +81,9 @@ def _list_folder(root: Path, glob: Glob, output: Path | None) -> Iterator[Entry]
                 if (glob.depth is None or depth < glob.depth) and child.path != hidden_output:
                     yield from walk(child.path, depth + 1)
             elif child.is_file() and _stays_inside(child, real):
-                path = os.path.relpath(child.path, top) if depth > 1 else child.name
+                path = child.path[before:]
                 if glob.matches(path):
-                    yield Entry(path_id(path), file_url(Path(child.path)))
+                    yield Entry(path_id(path), f"{base}/{file_url_path(path)}")
 
     yield from walk(top, 1)
 

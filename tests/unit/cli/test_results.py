@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagejob_api.imagejob import ImageJobSpec
+from imagejob_cli import show
 from imagejob_runner.audit import holds_name
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
@@ -81,6 +82,26 @@ def test_show_of_a_part(imagejob: Imagejob, output: Path) -> None:
     assert words(imagejob("show", output, "--limit", "2").stdout)[-2] == "The first 2 rows of 5 inputs."
     assert words(imagejob("show", output, "--limit", "5").stdout)[-2] == "5 rows of 5 inputs."
     assert words(imagejob("show", output, "--limit", "0").stdout)[-2] == "5 rows of 5 inputs."
+
+
+@pytest.mark.parametrize(("limit", "end"), [("2", "The first 2"), ("3", "The first 3"), ("4", "The first 4"), ("0", "5")])
+def test_show_of_many_rows_prints_each_as_it_is_read(
+    imagejob: Imagejob, output: Path, monkeypatch: pytest.MonkeyPatch, limit: str, end: str
+) -> None:
+    monkeypatch.setattr(show, "LONG_TABLE", 3)
+    lines = words(imagejob("show", output, "--limit", limit).stdout)
+    assert lines[0] == "FILE LABEL SCORE STATUS ERROR"
+    assert (
+        lines[1:-2]
+        == [
+            "0 label 0 0.50 ok",
+            "1 failed NotFound: no such file",
+            "2 label 2 0.50 ok",
+            "3 skipped Skipped: too dull",
+            "4 label 4 0.50 ok",
+        ][: int(limit) or None]
+    )
+    assert lines[-2] == f"{end} rows of 5 inputs."
 
 
 def test_show_of_one_status(imagejob: Imagejob, output: Path) -> None:
