@@ -1,4 +1,4 @@
-"""`kill -9` at random moments: nothing is lost, repeated or torn, and at most a chunk for each killed worker is done again."""
+"""`kill -9` at random moments: nothing is lost, repeated or torn, and at most two chunks for each killed worker are done again."""
 
 import contextlib
 import random
@@ -67,7 +67,7 @@ def test_the_whole_run_is_killed_and_started_again(lab: Lab, chance: random.Rand
             moment += ", with the server of the limits"
         lost = len(executions(log)) - len(output.rows()) - wasted
         journal.say(f"kill {number}: {moment}; {lost} images lost")
-        assert lost <= WORKERS * CHUNK, "more than a chunk for each worker was lost"
+        assert lost <= WORKERS * 2 * CHUNK, "more than the chunk that is computed and the one that is written were lost"
         wasted += lost
     lab.run(job).expect(0)
     again = len(executions(log)) - images
@@ -101,7 +101,7 @@ def test_single_runners_are_killed(lab: Lab, chance: random.Random, journal: Jou
             break
     journal.figure(f"{again} images done again after {kills} kills of one worker")
     assert kills == KILLS
-    assert again <= KILLS * CHUNK, "more than a chunk for each killed worker was done again"
+    assert again <= KILLS * 2 * CHUNK, "more than two chunks for each killed worker were done again"
 
 
 @pytest.mark.parametrize("point", [0, 1])
@@ -110,7 +110,9 @@ def test_a_runner_dies_at_the_write_of_a_chunk(lab: Lab, point: int) -> None:
     steps = [call("work", "die_at_commit", concurrency=1, arguments={"log": str(log), "point": point})]
     lab.run(lab.job(steps, inputs(24), chunkSize=CHUNK)).expect(0)
     lab.verify()
-    assert len(executions(log)) - 24 == (CHUNK if point == 0 else 0)
+    again = len(executions(log)) - 24
+    written = 0 if point == 0 else CHUNK
+    assert CHUNK - written <= again <= 2 * CHUNK - written, "the chunk that was written, if it was not, and what was computed meanwhile"
 
 
 def test_a_run_dies_at_each_write_of_planning_and_of_the_end(lab: Lab) -> None:

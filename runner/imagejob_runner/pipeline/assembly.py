@@ -6,36 +6,74 @@ Each kind of step is imported here and only when a pipeline has it: a pipeline o
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from imagejob_api.pipeline import ImagePipelineSpec, Step, Transform
 from imagejob_runner.functions import find_callable
+from imagejob_runner.pipeline.batch_stage import BatchStage
+from imagejob_runner.pipeline.channel import Channel
+from imagejob_runner.pipeline.flight import Flight
+from imagejob_runner.pipeline.progress import Progress
+from imagejob_runner.pipeline.stages import Finish, ImageStage, PassStage, Stage
 from imagejob_runner.pipeline.works.base import Memory, PlainWork
+from imagejob_runner.preparation.recipe import PreparationRecipe
 
 if TYPE_CHECKING:
+    from imagejob_runner.pipeline.preparation_stage import PreparationStage
     from imagejob_runner.planning import PlannedModel
     from imagejob_runner.storage import OutputStore
 
 DEFAULT_CONCURRENCY: Final = {"download": 16, "save": 8, "call": 4}
+PASSED_AT_ONCE: Final = 256
+"""Images that a stage without work of its own takes up at once."""
+UNIT: Final = 32
+"""Images that a worker process is handed at once, at most."""
+
+W = TypeVar("W")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Part(Generic[W]):
     """One stage to be.
 
     Attributes:
+        stage: Its kind.
         step: Its definition.
         work: What it does.
         concurrency: Its workers.
-        batch: Whether it works on batches.
         at_once: Images that it takes up at once.
     """
 
+    stage: type[Stage[W]]
     step: Step
-    work: Any
+    work: W
     concurrency: int
-    batch: bool
     at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Downloading and decoding in worker processes, before all stages.
+
+    Attributes:
+        recipe: What is done with each image.
+        workers: Processes.
+        slots: Images that may be under way in them, or have their model input in shared memory.
+    """
+
+    recipe: PreparationRecipe
+    workers: int
+    slots: int
+
+    def stage(
+        self, inbox: Channel[Flight], outbox: Channel[Flight], *, finish: Finish, progress: Progress, memory: Memory
+    ) -> "PreparationStage":
+        """The stage that does it."""
+        from imagejob_runner.pipeline.preparation_stage import PreparationStage
+
+        return PreparationStage(
+            self.recipe, inbox, outbox, workers=self.workers, slots=self.slots, finish=finish, progress=progress, memory=memory
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +81,14 @@ class Assembly:
     """All stages of a pipeline.
 
     Attributes:
+        preparation: What worker processes do with images first; None where the pipeline does not begin like that.
         parts: The stages in order.
         gated: Number of the stage that the gate stands before.
         window: Images that may be on the way to the gate.
     """
 
-    parts: tuple[Part, ...]
+    preparation: Preparation | None
+    parts: tuple[Part[Any], ...]
     gated: int
     window: int
 
@@ -58,7 +98,7 @@ def assemble(
     cpus: int,
     memory: Memory,
     threads: ThreadPoolExecutor,
-    output: "OutputStore",
+    output: "OutputStore | None",
     models: "Mapping[str, PlannedModel]",
 ) -> Assembly:
     """Makes the stages of a pipeline.
@@ -74,17 +114,44 @@ def assemble(
     Raises:
         InvalidJobError: A `call` names a function that there is not, or that cannot be imported.
     """
-    parts: list[Part] = []
-    steps = pipeline.steps
-    for place, step in enumerate(steps):
+    steps = list(pipeline.steps)
+    for place in range(len(steps) - 1, -1, -1):
+        step = steps[place]
         if step.infer is not None and (place == 0 or steps[place - 1].kind != "transform"):
             # Decoding gets a stage of its own, so that it never happens under the model's slot.
-            prepare = Step(name=step.name, transform=Transform(), timeout=step.timeout).model_copy(update={"name": f"{step.name}.decode"})
-            parts.append(_part(prepare, [prepare, *steps[place:]], cpus, memory, threads, output, models))
-        parts.append(_part(step, steps[place:], cpus, memory, threads, output, models))
-    gated = next((place for place, part in enumerate(parts) if part.step.limits or part.batch), 0)
-    before = sum(part.concurrency for part in parts[:gated])
-    return Assembly(tuple(parts), gated, window=2 * max(parts[gated].at_once, before))
+            decode = Step(name=step.name, transform=Transform(), timeout=step.timeout).model_copy(update={"name": f"{step.name}.decode"})
+            steps.insert(place, decode)
+    recipe = _recipe(steps)
+    begin = 0 if recipe is None else 2
+    parts = [_part(step, steps[place:], cpus, memory, threads, output, models) for place, step in enumerate(steps) if place >= begin]
+    gated = next((place for place, part in enumerate(parts) if part.step.limits or part.stage is BatchStage), 0)
+    at_once, before = parts[gated].at_once, sum(part.concurrency for part in parts[:gated])
+    if recipe is None:
+        return Assembly(None, tuple(parts), gated, window=2 * max(at_once, before))
+    workers = steps[1].concurrency or cpus
+    window = 2 * max(at_once, before, UNIT * workers)
+    slots = window + 2 * at_once
+    if recipe.preprocess is not None:
+        most = max(1, memory.decoded.limit // (3 * recipe.preprocess.size**2))
+        window, slots = max(1, window * min(slots, most) // slots), min(slots, most)
+    return Assembly(Preparation(recipe, workers, slots), tuple(parts), gated, window)
+
+
+def _recipe(steps: Sequence[Step]) -> PreparationRecipe | None:
+    """What worker processes do first, in a pipeline that begins with a download and a picture, neither of them under a limit."""
+    if len(steps) < 3 or steps[0].download is None or steps[1].transform is None or steps[0].limits or steps[1].limits:  # noqa: PLR2004
+        return None
+    infer = steps[2].infer
+    later = steps[2:] if infer is None else steps[3:]
+    return PreparationRecipe(
+        download=steps[0].download,
+        download_step=steps[0],
+        decode=steps[1].transform.decode,
+        operations=tuple(steps[1].transform.operations),
+        preprocess=infer.preprocess if infer is not None else None,
+        keep_image=any(step.save is None or step.save.image is not None for step in later),
+        decode_step=steps[1],
+    )
 
 
 def pixel_cpus(pipeline: ImagePipelineSpec, cpus: int) -> int:
@@ -119,9 +186,9 @@ def _part(
     cpus: int,
     memory: Memory,
     threads: ThreadPoolExecutor,
-    output: "OutputStore",
+    output: "OutputStore | None",
     models: "Mapping[str, PlannedModel]",
-) -> Part:
+) -> Part[Any]:
     concurrency = _concurrency(step, cpus)
     work: Any = PlainWork()
     if step.download is not None:
@@ -144,8 +211,8 @@ def _part(
     elif step.infer is not None:
         from imagejob_runner.pipeline.works.inference import InferenceWork
 
-        work = InferenceWork(step.name, step.infer, models.get(step.name), concurrency=concurrency)
-        return Part(step, work, concurrency, batch=True, at_once=concurrency * work.batch_size)
+        work = InferenceWork(step.name, step.infer, models.get(step.name), memory, concurrency=concurrency)
+        return Part(BatchStage, step, work, concurrency, at_once=concurrency * work.batch_size)
     elif step.call is not None:
         from imagejob_runner.pipeline.works.call import CallWork
 
@@ -153,8 +220,12 @@ def _part(
     elif step.save is not None and step.save.image is not None:
         from imagejob_runner.pipeline.works.save import SaveWork
 
+        if output is None:
+            raise ValueError(f"step {step.name} writes images, and there is no output")
         work = SaveWork(step.name, step.save.image, output, threads)
-    return Part(step, work, concurrency, batch=False, at_once=concurrency)
+    elif step.save is not None and not step.limits:
+        return Part(PassStage, step, work, 1, at_once=PASSED_AT_ONCE)
+    return Part(ImageStage, step, work, concurrency, at_once=concurrency)
 
 
 def _concurrency(step: Step, cpus: int) -> int:

@@ -1,8 +1,7 @@
 """Memory is bounded by bytes in flight, encoded and decoded, not by a count of images.
 
 An image of a younger chunk may hold its share while it waits for an older chunk to finish. If the older chunk then had to wait for that
-share,
-neither would ever move; so a request counts only what its own and older chunks hold. In the worst case two chunks each use the whole
+share, neither would ever move; so a request counts only what its own and older chunks hold. In the worst case two chunks each use the whole
 budget.
 """
 
@@ -18,7 +17,8 @@ class Budget:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
+        """The amount."""
         self._held: Counter[int] = Counter()
         self._changed = asyncio.Condition()
 
@@ -51,7 +51,7 @@ class Budget:
 
     def _fits(self, chunk: int, amount: int) -> bool:
         ahead = sum(held for owner, held in self._held.items() if owner <= chunk)
-        return ahead == 0 or ahead + amount <= self._limit
+        return ahead == 0 or ahead + amount <= self.limit
 
 
 class Door:

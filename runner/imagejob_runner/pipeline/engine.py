@@ -2,34 +2,44 @@
 
     feeder ─▶ download ─▶ decode/transform ─▶ ┊gate┊ ─▶ infer (under its limits) ─▶ save ─▶ ledger ─▶ commit
 
-Everything before the gate is preparation and runs ahead into the next chunk; everything behind it is worth not doing twice.
+Everything before the gate is preparation and runs ahead into the next chunks; everything behind it is worth not doing twice. What goes
+from stage to stage are as many images at once as are ready.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagejob_api.failure import shortened
 from imagejob_api.pipeline import ImagePipelineSpec, Step, StepLimit
 from imagejob_runner.audit import Hold, boot_id
-from imagejob_runner.exceptions import ImageError, SkipImage
+from imagejob_runner.exceptions import ImageError
 from imagejob_runner.item import ImageItem
 from imagejob_runner.pipeline.assembly import Part, assemble, pixel_cpus
 from imagejob_runner.pipeline.budget import Budget
 from imagejob_runner.pipeline.channel import Channel
-from imagejob_runner.pipeline.flight import ChunkInFlight, Flight, Ledger, Todo
+from imagejob_runner.pipeline.flight import ChunkInFlight, Ended, Flight, Todo
+from imagejob_runner.pipeline.gate import Gate
+from imagejob_runner.pipeline.ledger import Ledger
 from imagejob_runner.pipeline.patience import Patience
+from imagejob_runner.pipeline.places import Places
 from imagejob_runner.pipeline.progress import Progress, outcome_of
-from imagejob_runner.pipeline.stages import BatchStage, ImageStage, Stage
+from imagejob_runner.pipeline.stages import Stage
 from imagejob_runner.pipeline.suspects import Suspects
 from imagejob_runner.pipeline.turn import Limiter, Turn, now
 from imagejob_runner.pipeline.works.base import Memory
 from imagejob_runner.planning import PlannedModel
 from imagejob_runner.process import cpu_count
+
+if TYPE_CHECKING:
+    from imagejob_runner.pipeline.preparation_stage import PreparationStage
+    from imagejob_runner.storage import OutputStore
+
+W = TypeVar("W")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,7 @@ class Engine:
         pipeline: ImagePipelineSpec,
         *,
         limiter: Limiter | None,
-        output: Any,  # noqa: ANN401  OutputStore
+        output: "OutputStore | None",
         commit: Callable[[ChunkInFlight], Awaitable[None]],
         settings: EngineSettings,
         models: Mapping[str, PlannedModel],
@@ -85,6 +95,7 @@ class Engine:
         self._threads = ThreadPoolExecutor(cpus, thread_name_prefix="pixels")
         self._boot = boot_id()
         self._stages: list[Stage[Any]] = []
+        self._preparation: PreparationStage | None = None
         self._preparing: list[asyncio.Task[None]] = []
         self._patience = Patience()
         self._stopping = False
@@ -130,16 +141,17 @@ class Engine:
         Raises:
             RunnerError: A model cannot be loaded, or the output cannot be written.
         """
-        self._ledger = Ledger(self._write)
+        self._build()
         async with AsyncExitStack() as stack:
             stack.callback(self._threads.shutdown, wait=True, cancel_futures=True)
             stack.callback(self._patience.end)
+            if self._preparation is not None:
+                await stack.enter_async_context(self._preparation)
             for part in self._assembly.parts:
                 await stack.enter_async_context(part.work)
             self._memory.suspects.ready()
             if when_ready is not None:
                 await when_ready()
-            self._build()
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._ledger.commit_chunks(), name="commit")
@@ -148,42 +160,37 @@ class Engine:
             except ExceptionGroup as errors:
                 raise _first(errors) from errors
 
-    async def _run_stages(self, chunks: AsyncIterator[Todo]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for place, stage in enumerate(self._stages):
-                for number in range(stage.concurrency):
-                    task = group.create_task(stage.work(), name=f"{stage.name}-{number}")
-                    if place < self._assembly.gated:
-                        self._preparing.append(task)
-            self._preparing.append(group.create_task(self._feed(chunks, group), name="feeder"))
-            if self._assembly.gated > 0:
-                self._preparing.append(group.create_task(self._gatekeeper(group), name="gate"))
-            if self._stopping:
-                await self._stop()
-
     def _build(self) -> None:
-        inbox: Channel[Flight] = Channel(self._assembly.window)
-        self._entrance = inbox
-        parts = self._assembly.parts
+        """Puts together: entrance ─▶ (preparation) ─▶ stages before the gate ─▶ prepared ─▶ gate ─▶ beyond ─▶ stages behind it."""
+        parts, window = self._assembly.parts, self._assembly.window
+        self._ledger = Ledger(self._write, self._committed)
+        self._places = Places(window)
+        beyond = Channel[Flight](window, taken=self._leave_window)
+        self._gate = Gate(beyond)
+        before = self._assembly.gated + (self._assembly.preparation is not None)
+        self._entrance = Channel[Flight](window)
+        self._prepared = self._entrance
+        inbox = self._entrance if before else beyond
+        if self._assembly.preparation is not None:
+            outbox = Channel[Flight](window)
+            self._preparation = self._assembly.preparation.stage(
+                inbox, outbox, finish=self._finish, progress=self.progress, memory=self._memory
+            )
+            self._prepared = outbox
+            inbox = outbox if self._assembly.gated else beyond
         for place, part in enumerate(parts):
-            following: Channel[Flight] | None = None
-            outbox: Channel[Flight] | None = None
+            outbox_of: Channel[Flight] | None = None
+            following = beyond
             if place + 1 == self._assembly.gated:
-                self._prepared = outbox = Channel[Flight](self._assembly.window, producers=part.concurrency)
-                self._gate_exit = following = Channel[Flight](self._assembly.window)
+                self._prepared = outbox_of = Channel[Flight](window, producers=part.concurrency)
             elif place + 1 < len(parts):
-                outbox = following = Channel(2 * parts[place + 1].at_once, producers=part.concurrency)
-            self._stages.append(self._stage(part, inbox, outbox))
-            if following is not None:
-                inbox = following
-        if self._assembly.gated == 0:
-            self._gate_exit = self._entrance
-        self._places = asyncio.Semaphore(self._assembly.window)
+                outbox_of = following = Channel[Flight](2 * parts[place + 1].at_once, producers=part.concurrency)
+            self._stages.append(self._stage(part, inbox, outbox_of))
+            inbox = following
 
-    def _stage(self, part: Part, inbox: Channel[Flight], outbox: Channel[Flight] | None) -> Stage[Any]:
-        kind = BatchStage if part.batch else ImageStage
+    def _stage(self, part: Part[W], inbox: Channel[Flight], outbox: Channel[Flight] | None) -> Stage[W]:
         gated = part is self._assembly.parts[self._assembly.gated]
-        return kind(
+        return part.stage(
             part.step,
             part.work,
             inbox,
@@ -192,79 +199,84 @@ class Engine:
             progress=self.progress,
             concurrency=part.concurrency,
             turn=self._turn_of(part.step),
-            coming=lambda: gated and self._ledger.at_gate > 0,
+            coming=lambda: gated and self._gate.waiting > 0,
             patience=self._patience,
         )
 
-    async def _feed(self, chunks: AsyncIterator[Todo], group: asyncio.TaskGroup) -> None:
-        """Takes up chunks; at most a window of images is on the way to the gate."""
-        passing: list[asyncio.Task[None]] = []
+    async def _run_stages(self, chunks: AsyncIterator[Todo]) -> None:
+        async with asyncio.TaskGroup() as group:
+            if self._preparation is not None:
+                self._preparing.append(group.create_task(self._preparation.work(), name="preparation"))
+            for place, stage in enumerate(self._stages):
+                for number in range(stage.concurrency):
+                    task = group.create_task(stage.work(), name=f"{stage.name}-{number}")
+                    if place < self._assembly.gated:
+                        self._preparing.append(task)
+            self._preparing.append(group.create_task(self._feed(chunks), name="feeder"))
+            self._preparing.append(group.create_task(self._lead_to_gate(), name="gate"))
+            if self._stopping:
+                self._stop()
+
+    async def _feed(self, chunks: AsyncIterator[Todo]) -> None:
+        """Takes up chunks; there is a window of images at most between here and the step behind the gate."""
         sequence = 0
         async for chunk in chunks:
             await self._ledger.room()
             sequence += 1
-            open_chunk = ChunkInFlight(sequence, chunk.index, chunk.rows, len(chunk.entries), replaces=chunk.replaces)
-            self._ledger.open(open_chunk)
-            for position, entry in chunk.entries:
-                await self._places.acquire()
-                item = ImageItem(id=entry.id, url=entry.url, provenance={"node": self._settings.node})
-                flight = Flight(item, open_chunk, position)
-                if self._assembly.gated == 0:
-                    passing = [task for task in passing if not task.done()]
-                    passing.append(group.create_task(self._pass_gate(flight)))
-                else:
-                    await self._entrance.put(flight)
-        if passing:
-            await asyncio.wait(passing)
-        await self._entrance.close()
+            taken_up = ChunkInFlight(sequence, chunk.index, chunk.rows, len(chunk.entries), replaces=chunk.replaces)
+            self._gate.take_up(sequence)
+            begun = 0
+            while begun < len(chunk.entries):
+                places = await self._places.take(len(chunk.entries) - begun)
+                flights = [
+                    Flight(ImageItem(id=entry.id, url=entry.url, provenance={"node": self._settings.node}), taken_up, position)
+                    for position, entry in chunk.entries[begun : begun + places]
+                ]
+                begun += places
+                await self._entrance.put(flights)
+        self._entrance.close()
 
-    async def _gatekeeper(self, group: asyncio.TaskGroup) -> None:
-        """Lets prepared images wait at the gate side by side: one of an older chunk must never stand behind one of a younger."""
-        passing: list[asyncio.Task[None]] = []
+    async def _lead_to_gate(self) -> None:
         while await self._prepared.wait_ready():
-            passing = [task for task in passing if not task.done()]
-            passing += [group.create_task(self._pass_gate(flight)) for flight in await self._prepared.take(self._assembly.window)]
-        if passing:
-            await asyncio.wait(passing)
-        await self._gate_exit.close()
+            self._gate.arrive(self._prepared.take(len(self._prepared)))
+        self._gate.last_came()
 
-    async def _pass_gate(self, flight: Flight) -> None:
-        if await self._ledger.admit(flight):
-            self._leave_window(flight)
-            await self._gate_exit.put(flight)
-
-    def _leave_window(self, flight: Flight) -> None:
-        if flight.in_window:
+    def _leave_window(self, flights: Sequence[Flight]) -> None:
+        leaving = [flight for flight in flights if flight.in_window]
+        for flight in leaving:
             flight.in_window = False
-            self._places.release()
+        self._places.give_back(len(leaving))
 
-    async def _finish(self, flight: Flight, error: ImageError | SkipImage | None) -> None:
-        self._leave_window(flight)
-        outcome = outcome_of(error)
-        self.progress.ended[outcome] += 1
-        flight.chunk.ended[outcome] += 1
-        if isinstance(error, ImageError):
-            self.progress.examples.setdefault(error.code, shortened(f"{flight.item.id}: {error.message}"))
-        await self._memory.give_back(flight)
-        await self._ledger.finish(flight, error)
+    async def _finish(self, ended: Sequence[Ended]) -> None:
+        self._leave_window([flight for flight, _ in ended])
+        for flight, error in ended:
+            outcome = outcome_of(error)
+            self.progress.ended[outcome] += 1
+            flight.chunk.ended[outcome] += 1
+            if isinstance(error, ImageError):
+                self.progress.examples.setdefault(error.code, shortened(f"{flight.item.id}: {error.message}"))
+            await self._memory.give_back(flight)
+            await self._ledger.finish(flight, error)
 
     async def _write(self, chunk: ChunkInFlight) -> None:
         await self._commit(chunk)
         self.progress.committed += chunk.ended
         self.progress.last_save = now()
 
+    def _committed(self, chunk: ChunkInFlight) -> None:
+        self._gate.committed(chunk.sequence)
+
     async def stop(self) -> None:
         """Finishes what is being computed, commits what is whole, and lets `run` return. May be called at any time, more than once."""
         self._stopping = True
         if self._preparing:
-            await self._stop()
+            self._stop()
 
-    async def _stop(self) -> None:
-        await self._ledger.stop()
+    def _stop(self) -> None:
         for task in self._preparing:
             task.cancel()
         self._patience.end()
-        await self._gate_exit.close(drop=True)
+        self._gate.stop()
 
 
 def _first(errors: ExceptionGroup) -> BaseException:

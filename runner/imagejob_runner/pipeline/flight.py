@@ -1,18 +1,14 @@
-"""Images and chunks in flight, and the gate between preparing and computing."""
+"""Images and chunks in flight."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
 from imagejob_runner.pipeline.progress import Outcome
-from imagejob_runner.rows import Row, row_of
-
-UNWRITTEN_CHUNKS: Final = 8
-"""Chunks that may be whole and wait to be written before no further one is taken up."""
+from imagejob_runner.rows import Row
 
 
 class Entry(Protocol):
@@ -74,7 +70,8 @@ class Flight:
         held_bytes: Share of the byte budget.
         held_memory: Share of the budget for decoding, and for what is decoded.
         decoding: Whether it is let in to be decoded.
-        in_window: Whether it counts among the images on the way to the gate.
+        in_window: Whether it has one of the places on the way to the gate.
+        slot: Number of the slot of shared memory that its model input is in, if any.
     """
 
     item: ImageItem
@@ -85,87 +82,8 @@ class Flight:
     held_memory: int = 0
     decoding: bool = False
     in_window: bool = True
+    slot: int | None = None
 
 
-Commit = Callable[[ChunkInFlight], Awaitable[None]]
-
-
-class Ledger:
-    """Knows which images have ended, commits whole chunks, and keeps the gate.
-
-    The gate stands before the first step that computes under a limit or on the model, and lets images of the oldest chunk through that is
-    not committed. So a crash costs one chunk at most. The images that prepare themselves meanwhile wait at the gate, and are there when the
-    chunk is written.
-
-    Args:
-        commit: Writes a whole chunk; called for one chunk at a time.
-    """
-
-    def __init__(self, commit: Commit) -> None:
-        self._commit = commit
-        self._open: dict[int, ChunkInFlight] = {}
-        self._changed = asyncio.Condition()
-        self._stopped = False
-        self._closed = False
-        self._at_gate = 0
-
-    @property
-    def at_gate(self) -> int:
-        """Images that are prepared, and wait for an older chunk."""
-        return self._at_gate
-
-    async def room(self) -> None:
-        """Waits while many chunks are whole and not written: of images that fail early more may end than can be written."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: sum(chunk.remaining == 0 for chunk in self._open.values()) < UNWRITTEN_CHUNKS)
-
-    def open(self, chunk: ChunkInFlight) -> None:
-        """A chunk is taken up."""
-        self._open[chunk.sequence] = chunk
-
-    async def admit(self, flight: Flight) -> bool:
-        """Waits at the gate; False when the run stops and the image must not be started."""
-        async with self._changed:
-            self._at_gate += 1
-            try:
-                await self._changed.wait_for(lambda: self._stopped or flight.chunk is next(iter(self._open.values())))
-            finally:
-                self._at_gate -= 1
-            return not self._stopped
-
-    async def finish(self, flight: Flight, error: ImageError | SkipImage | None = None) -> None:
-        """Records the end of an image. It never waits for a write: the workers of a step must stay free for images of older chunks."""
-        chunk = flight.chunk
-        chunk.rows[flight.position] = row_of(flight.item, error, flight.attempts)
-        chunk.remaining -= 1
-        if chunk.remaining == 0:
-            async with self._changed:
-                self._changed.notify_all()
-
-    async def commit_chunks(self) -> None:
-        """Commits each chunk when it is whole; returns after `close` when there is no whole one left."""
-        while (chunk := await self._next_whole()) is not None:
-            await self._commit(chunk)
-            async with self._changed:
-                del self._open[chunk.sequence]
-                self._changed.notify_all()
-
-    async def close(self) -> None:
-        """No image ends any more."""
-        async with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    async def stop(self) -> None:
-        """Nothing passes the gate any more."""
-        async with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-
-    async def _next_whole(self) -> ChunkInFlight | None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or self._whole() is not None)
-            return self._whole()
-
-    def _whole(self) -> ChunkInFlight | None:
-        return next((chunk for chunk in self._open.values() if chunk.remaining == 0), None)
+Ended = tuple[Flight, ImageError | SkipImage | None]
+"""An image that goes no further: it has failed, is left out, or (None) has gone through the last stage."""

@@ -36,6 +36,8 @@ class Progress:
         holding: Workers holding each limit.
         examples: Id and message of one failed image for each code.
         first_start: When the first step of the first image began.
+        first_batch: When the first batch began to be computed.
+        last_batch: When the last batch so far was computed.
         last_save: When the last chunk was committed.
     """
 
@@ -48,6 +50,8 @@ class Progress:
     holding: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     first_start: float | None = None
+    first_batch: float | None = None
+    last_batch: float | None = None
     last_save: float | None = None
 
     @property
@@ -74,6 +78,12 @@ class Progress:
     def errors(self) -> Counter[str]:
         """Failed images by code."""
         return Counter({code: count for (status, code), count in self.ended.items() if status == "failed"})
+
+    def note_batch(self, step: str, images: int, begun: float, ended: float) -> None:
+        """A batch of a step was computed."""
+        self.batches[step][images] += 1
+        self.first_batch = begun if self.first_batch is None else min(self.first_batch, begun)
+        self.last_batch = ended
 
     def forget_uncommitted(self) -> None:
         """The process has ended: only what is in the output counts, the rest is done again."""

@@ -2,37 +2,42 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from imagejob_api.pipeline import Step
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.pipeline.channel import Channel
-from imagejob_runner.pipeline.flight import Flight
+from imagejob_runner.pipeline.flight import Ended, Flight
 from imagejob_runner.pipeline.patience import Patience
 from imagejob_runner.pipeline.progress import Progress
 from imagejob_runner.pipeline.retry import attempt
 from imagejob_runner.pipeline.turn import Turn, now
 from imagejob_runner.pipeline.works.base import NoRoom, Work
 
-LEAST_LINGER_SECONDS = 0.02
-LINGER_SHARE = 0.25
+if TYPE_CHECKING:
+    from imagejob_runner.pipeline.batch_stage import Batch
 
-Finish = Callable[[Flight, ImageError | SkipImage | None], Awaitable[None]]
-"""Called with an image that goes no further: it has failed, is left out, or has gone through the last stage."""
-
-
-class BatchWork(Protocol):
-    """A step that works on several images at once."""
-
-    @property
-    def batch_size(self) -> int:
-        """Largest batch."""
-
-    async def run_batch(self, flights: Sequence[Flight]) -> list[ImageError | None]:
-        """Works on the images in place; for each, None or why it fails."""
-
+Finish = Callable[[Sequence[Ended]], Awaitable[None]]
+"""Called with images that go no further."""
 
 W = TypeVar("W")
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker of a stage.
+
+    Attributes:
+        turn: Its turn on the step's limits; None for a step without limits.
+        under_way: A batch that the device works on while the next one is made ready.
+        free_since: When the device was last through with a batch.
+    """
+
+    turn: Turn | None
+    under_way: "Batch | None" = None
+    free_since: float = 0.0
 
 
 class Stage(Generic[W]):
@@ -80,18 +85,26 @@ class Stage(Generic[W]):
     async def work(self) -> None:
         """One worker: takes images until none come any more. Run it `concurrency` times."""
         turn = self._make_turn() if self._make_turn else None
+        worker = Worker(turn)
+        if turn is not None:
+            turn.before_leaving = partial(self._settle, worker)
         try:
             while await self._ready(turn):
-                await self._step(turn)
+                await self._step(worker)
+                if not self._has_unit():
+                    await self._settle(worker)
                 if turn is not None:
                     soon = self._unit_comes if self._coming() else None
                     await self._patience.wait(turn.after_work(ready=self._has_unit(), behind=self._behind(), soon=soon))
         finally:
             try:
-                if turn is not None:
-                    await turn.leave()
+                await self._settle(worker)
             finally:
-                await self._close()
+                try:
+                    if turn is not None:
+                        await turn.leave()
+                finally:
+                    await self._close()
 
     async def _ready(self, turn: Turn | None) -> bool:
         """Waits for work; while holding a slot, lets it go when it is wanted elsewhere or idle for too long."""
@@ -108,8 +121,11 @@ class Stage(Generic[W]):
             idle.cancel()
             await asyncio.gather(ready, idle, return_exceptions=True)
 
-    async def _step(self, turn: Turn | None) -> None:
+    async def _step(self, worker: Worker) -> None:
         raise NotImplementedError
+
+    async def _settle(self, worker: Worker) -> None:
+        """Returns when nothing is under way any more that needs the worker's slots."""
 
     def _has_unit(self) -> bool:
         # A small batch is not worth a slot that others want, unless nothing will be added to it.
@@ -121,20 +137,29 @@ class Stage(Generic[W]):
     def _behind(self) -> bool:
         return self._outbox is not None and self._outbox.full
 
-    async def _forward(self, flight: Flight, error: ImageError | SkipImage | None) -> None:
-        if error is None and self._outbox is not None:
-            await self._outbox.put(flight)
-        else:
-            await self._finish(flight, error)
+    async def _forward(self, worked_on: Sequence[Ended]) -> None:
+        """Hands images on to the next stage, and those that go no further to the end."""
+        if self._outbox is None:
+            await self._finish(worked_on)
+            return
+        if failed := [(flight, error) for flight, error in worked_on if error is not None]:
+            await self._finish(failed)
+        if sound := [flight for flight, error in worked_on if error is None]:
+            await self._outbox.put(sound)
 
     async def _close(self) -> None:
         if self._outbox is not None:
-            await self._outbox.close()
+            self._outbox.close()
+
+    def _begin(self) -> None:
+        if self._progress.first_start is None:
+            self._progress.first_start = now()
 
     def _note(self, flights: Sequence[Flight], seconds: float) -> None:
+        each = seconds / len(flights)
         for flight in flights:
             timings = flight.item.timings
-            timings[self.name] = timings.get(self.name, 0.0) + seconds / len(flights)
+            timings[self.name] = timings.get(self.name, 0.0) + each
         self._progress.stage_seconds[self.name] += seconds
         self._progress.stage_images[self.name] += len(flights)
 
@@ -149,13 +174,13 @@ class ImageStage(Stage[Work]):
     def _prepare(self) -> None:
         self._aside: set[asyncio.Task[None]] = set()
 
-    async def _step(self, turn: Turn | None) -> None:
-        taken = await self.inbox.take(1)
+    async def _step(self, worker: Worker) -> None:
+        turn = worker.turn
+        taken = self.inbox.take(1)
         if not taken:
             return  # another worker was first
         (flight,) = taken
-        if self._progress.first_start is None:
-            self._progress.first_start = now()
+        self._begin()
         error: ImageError | SkipImage | None = None
         try:
             await attempt(
@@ -174,17 +199,17 @@ class ImageStage(Stage[Work]):
             return
         except (ImageError, SkipImage) as raised:
             error = raised
-        await self._forward(flight, error)
+        await self._forward([(flight, error)])
 
     async def _wait_aside(self, flight: Flight, shortage: NoRoom) -> None:
         async def come_back() -> None:
             await shortage.wait()
-            await self.inbox.put(flight)
+            await self.inbox.put([flight])
 
         try:
             await self._patience.wait(come_back())
         finally:
-            await self.inbox.close()
+            self.inbox.close()
 
     async def _timed(self, flight: Flight) -> None:
         begun, through = now(), True
@@ -202,74 +227,13 @@ class ImageStage(Stage[Work]):
             await self._timed(flight)
 
 
-class BatchStage(Stage[BatchWork]):
-    """A step that works on batches.
+class PassStage(Stage[object]):
+    """A step without work of its own: images go through, as many at once as there are."""
 
-    It collects the next batch while others hold the slot, and delivers the last one while the next is running.
-    """
-
-    def _prepare(self) -> None:
-        self._unit = self._work.batch_size
-        self._linger = LEAST_LINGER_SECONDS
-        self._deliveries: set[asyncio.Task[None]] = set()
-        self._late = False
-
-    def _behind(self) -> bool:
-        return self._late
-
-    async def _step(self, turn: Turn | None) -> None:
-        batch = await self._collect()
-        if not batch:
-            return
-        if self._progress.first_start is None:
-            self._progress.first_start = now()
-        if turn is not None:
-            await self._patience.wait(turn.enter())
-            batch += await self.inbox.take(self._work.batch_size - len(batch))
-        begun = now()
-        if turn is not None:
-            async with turn.working():
-                errors = await self._work.run_batch(batch)
-        else:
-            errors = await self._work.run_batch(batch)
-        took = now() - begun
-        self._linger = max(LEAST_LINGER_SECONDS, LINGER_SHARE * took)
-        self._note(batch, took)
-        self._progress.batches[self.name][len(batch)] += 1
-        # The stage after is behind if it has not taken the last batch in the time of this one.
-        self._late = sum(not delivery.done() for delivery in self._deliveries) >= self.concurrency
-        await self._delivered(self.concurrency - 1)
-        self._deliveries.add(asyncio.create_task(self._deliver(batch, errors)))
-
-    async def _collect(self) -> list[Flight]:
-        """A full batch; or a smaller one when nothing has been added to it for a while."""
-        size = self._work.batch_size
-        batch = await self.inbox.take(size)
-        while batch and len(batch) < size and not self.inbox.closed:
-            try:
-                async with asyncio.timeout(self._linger):
-                    await self.inbox.wait_ready()
-            except TimeoutError:
-                break
-            batch += await self.inbox.take(size - len(batch))
-        return batch
-
-    async def _deliver(self, batch: Sequence[Flight], errors: Sequence[ImageError | None]) -> None:
-        for flight, error in zip(batch, errors, strict=True):
-            await self._forward(flight, error)
-
-    async def _delivered(self, most: int) -> None:
-        """Waits until at most `most` deliveries are under way; raises what one of them raised."""
-        done = {task for task in self._deliveries if task.done()}
-        while len(self._deliveries - done) > most:
-            finished, _ = await asyncio.wait(self._deliveries - done, return_when=asyncio.FIRST_COMPLETED)
-            done |= finished
-        self._deliveries -= done
-        for task in done:
-            task.result()
-
-    async def _close(self) -> None:
-        try:
-            await self._delivered(0)
-        finally:
-            await super()._close()
+    async def _step(self, worker: Worker) -> None:
+        del worker
+        flights = self.inbox.take(len(self.inbox))
+        if flights:
+            self._begin()
+            self._note(flights, 0.0)
+            await self._forward([(flight, None) for flight in flights])

@@ -110,6 +110,8 @@ class Turn:
         self._node, self._boot = node, boot
         self._record, self._waiting, self._holding = record, waiting, holding
         self._held: list[_Held] = []
+        self.before_leaving: Callable[[], Awaitable[None]] | None = None
+        """Awaited before slots are let go: what a device still does under them has to end."""
 
     @property
     def _hold_seconds(self) -> float:
@@ -149,8 +151,12 @@ class Turn:
         try:
             yield
         finally:
-            for held in self._held:
-                held.busy += now() - begun
+            self.worked(now() - begun)
+
+    def worked(self, seconds: float) -> None:
+        """Counts time as work under the slots."""
+        for held in self._held:
+            held.busy += seconds
 
     async def after_work(self, *, ready: bool, behind: bool, soon: Callable[[], Awaitable[bool]] | None = None) -> None:
         """Keeps the slots, passes them on, or lets them go.
@@ -199,6 +205,16 @@ class Turn:
 
     async def leave(self) -> None:
         """Lets all slots go."""
+        try:
+            await self._end_work()
+        finally:
+            await self._let_go()
+
+    async def _end_work(self) -> None:
+        if self._held and self.before_leaving is not None:
+            await self.before_leaving()
+
+    async def _let_go(self) -> None:
         while self._held:
             held = self._held.pop()
             self._holding(held.holding.limit, -1)
@@ -211,6 +227,7 @@ class Turn:
             await self.leave()
             await self.enter()
             return
+        await self._end_work()
         held, end = self._held.pop(), now()
         limit = held.holding.limit
         self._holding(limit, -1)

@@ -1,7 +1,7 @@
 """What the works of all kinds of steps have in common."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -42,7 +42,11 @@ class Work(Protocol):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+def _nothing(flights: Iterable[Flight]) -> None:
+    """There is no shared memory."""
+
+
+@dataclass(slots=True)
 class Memory:
     """What images in flight may hold together.
 
@@ -51,6 +55,8 @@ class Memory:
         decoded: Bytes that decoding takes, and then what is decoded.
         large: Bytes from which a decoding goes alone.
         suspects: Notes of large decodings.
+        door: Lets decodings in.
+        release_inputs: Frees the slots of shared memory that images have, many at once.
     """
 
     bytes: Budget
@@ -58,6 +64,7 @@ class Memory:
     large: int
     suspects: Suspects
     door: Door = field(default_factory=Door)
+    release_inputs: Callable[[Iterable[Flight]], None] = _nothing
 
     def hold_bytes(self, flight: Flight, amount: int) -> None:
         """Takes bytes for an image that holds none yet.
@@ -107,9 +114,12 @@ class Memory:
 
     async def give_back(self, flight: Flight) -> None:
         """An image has ended: frees all it held."""
-        await self.bytes.give_back(flight.chunk.sequence, flight.held_bytes)
-        await self.decoded.give_back(flight.chunk.sequence, flight.held_memory)
+        if flight.held_bytes or flight.held_memory:
+            await self.bytes.give_back(flight.chunk.sequence, flight.held_bytes)
+            await self.decoded.give_back(flight.chunk.sequence, flight.held_memory)
         await self.let_out(flight)
+        if flight.slot is not None:
+            self.release_inputs([flight])
         flight.held_bytes = flight.held_memory = 0
         flight.item.data = flight.item.image = flight.item.array = None
 

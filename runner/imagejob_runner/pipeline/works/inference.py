@@ -14,7 +14,7 @@ from imagejob_runner.models.forward import Pass
 from imagejob_runner.models.labels import IMAGENET
 from imagejob_runner.models.predictor import Predictor
 from imagejob_runner.pipeline.flight import Flight
-from imagejob_runner.pipeline.works.base import in_thread
+from imagejob_runner.pipeline.works.base import Memory, in_thread
 from imagejob_runner.planning import PlannedModel
 from imagejob_runner.process import share_interpreter
 
@@ -29,11 +29,12 @@ class InferenceWork:
         name: The step's.
         infer: Its settings.
         planned: What the output was planned with; no other model is loaded.
+        memory: Where model inputs are kept.
         concurrency: Batches at once.
     """
 
-    def __init__(self, name: str, infer: Infer, planned: PlannedModel | None, *, concurrency: int) -> None:
-        self._name, self._infer, self._planned = name, infer, planned
+    def __init__(self, name: str, infer: Infer, planned: PlannedModel | None, memory: Memory, *, concurrency: int) -> None:
+        self._name, self._infer, self._planned, self._memory = name, infer, planned, memory
         self.batch_size: Final = batch_size(infer)
         """Largest batch."""
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"infer-{name}")
@@ -48,10 +49,10 @@ class InferenceWork:
         for threads in (self._threads, self._describing):
             threads.shutdown(wait=True, cancel_futures=True)
 
-    async def run_batch(self, flights: Sequence[Flight]) -> list[ImageError | None]:
-        """Predicts; stores each answer under the step's name."""
-        under_way = await self.launch(flights)
-        return await self.finish(under_way)
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether the device works while this process does something else."""
+        return self._predictor.device != "cpu"
 
     async def launch(self, flights: Sequence[Flight]) -> "Batch":
         """Begins to predict; on a GPU it returns before the model has run.
@@ -71,10 +72,10 @@ class InferenceWork:
             DeviceError: As `Pass.settle`.
         """
         await in_thread(self._threads, batch.under_way.settle)
+        self._memory.release_inputs(batch.flights)
 
     async def finish(self, batch: "Batch") -> list[ImageError | None]:
-        """Stores each answer under the step's name, settling the batch first if that was not done; for each image, None or why it fails."""
-        await self.settle(batch)
+        """Stores each answer under the step's name; for each image, None or why it fails."""
         answers = await in_thread(self._describing, batch.under_way.answers)
         made_with = {"modelSha256": self._predictor.model_digest, "preprocess": self._predictor.preprocess_fingerprint}
         errors: list[ImageError | None] = []
