@@ -104,7 +104,7 @@ def test_memory_is_the_same_for_ten_times_as_many_inputs(lab: Lab, journal: Jour
     found: dict[int, dict[str, Memory]] = {}
     for count in (FEW, MANY):
         source = inputs_from(lab.folder / f"{count}.jsonl", [(f"image-{number}", f"{photos}/{number % 50}.jpg") for number in range(count)])
-        run = lab.start_job(lab.job(STEPS, source, name=f"of-{count}", parallelism=2))
+        run = lab.start_job(lab.job(STEPS, source, name=f"of-{count}", parallelism=2, chunkSize=64))
         with watched(run) as found[count]:
             rate = run.wait().expect(0).answer["imagesPerSecond"]
         peaks = "; ".join(f"{who} {peak}" for who, peak in found[count].items())

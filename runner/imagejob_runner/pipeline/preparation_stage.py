@@ -17,7 +17,7 @@ from imagejob_runner.preparation.pool import ALLOWED_PART, PreparationPool
 from imagejob_runner.preparation.recipe import PreparationRecipe
 
 if TYPE_CHECKING:
-    from imagejob_runner.images.decode import Probe
+    from imagejob_runner.images.probe import Probe
 
 PIXEL_BYTES: Final = 4
 """Of a picture as Pillow keeps it."""

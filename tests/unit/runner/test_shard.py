@@ -32,7 +32,9 @@ async def test_holds_are_written_with_the_chunks_but_not_with_each_of_many(
 
     async def work(item: ImageItem) -> None:
         begun.append(item.id)
-        if item.id == "4":
+        if item.id == "2" and files == 2:
+            await until(lambda: holds() == [2])
+        elif item.id == "4":
             await asyncio.Event().wait()
 
     spec = ImageJobSpec.model_validate(
