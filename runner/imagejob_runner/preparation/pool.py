@@ -273,7 +273,15 @@ class PreparationPool:
             prepared.array = self.pixels[entry.slot]
         if entry.over is not None:
             entry.over.set()
+        if entry.permit is None or entry.permit.done():
+            self._tell(prepared)
+        else:
+            # Whoever gave the permit may still have to put something away that belongs to this image.
+            entry.permit.add_done_callback(lambda _: self._tell(prepared))
+
+    def _tell(self, prepared: Prepared) -> None:
         self._done.append(prepared)
+        self._news.set()
 
     def _on_ask(self, worker: WorkerHandle, number: int, probe: Probe) -> None:
         entry = worker.board.get(number)

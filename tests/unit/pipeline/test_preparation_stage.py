@@ -49,7 +49,9 @@ async def test_each_image_has_its_row_and_a_bad_one_fails_alone(tmp_path: Path) 
     shop = Workshop([DOWNLOAD, SHRINK, step("look", look)], [40, 3], folder=str(tmp_path))
     await shop.run()
     rows = by_id(shop.rows)
-    assert [row["id"] for row in shop.committed[0].rows if row] == ids(0, 40)
+    assert [row["id"] for chunk in sorted(shop.committed, key=lambda chunk: chunk.sequence) for row in chunk.rows if row] == ids(
+        0, 40
+    ) + ids(1, 3)
     failed = {name: row["error"]["code"] for name, row in rows.items() if row["error"]}
     assert failed == {"0-7": "EmptyFile", "0-8": "CorruptImage", "0-9": "NotFound", "1-1": "TruncatedImage"} | {
         name: code for name, code in failed.items() if name == "0-8"
