@@ -7,8 +7,10 @@ environment by then.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Final
 
 ALLOCATOR_VARIABLES: Final[Mapping[str, str]] = {
@@ -41,6 +43,16 @@ def prepare_environment(environment: MutableMapping[str, str]) -> bool:
     missing = {name: value for name, value in {**ALLOCATOR_VARIABLES, **THREAD_VARIABLES}.items() if name not in environment}
     environment.update(missing)
     return bool(missing)
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C reaches all processes of a terminal. What is started inside does not see it; this process does, afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def cpu_count() -> int:

@@ -6,15 +6,13 @@ read, the limits made and the plan written beside it.
 
 import os
 import re
-import signal
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Final
 
 from imagejob_runner.pipeline.works import MODULES, PREPARED
-from imagejob_runner.process import prepare_environment
+from imagejob_runner.process import interrupts_held_back, prepare_environment
 
 _GC_OFF: Final = "imagejob_runner.local.gc_off"
 _GC_ON: Final = "imagejob_runner.local.gc_on"
@@ -47,16 +45,6 @@ def start_early(files: Collection[Path]) -> None:
     kinds = {kind for path in files for kind in _kinds_in(path)}
     if kinds:
         start(kinds)
-
-
-@contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C reaches all processes of a terminal. The mask is inherited by the server and what it forks: only the supervisor sees it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _kinds_in(path: Path) -> set[str]:

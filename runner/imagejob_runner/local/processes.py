@@ -13,6 +13,7 @@ from imagejob_runner.daemon import in_daemon
 from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.local import fork_server, worker
 from imagejob_runner.local.messages import Check, Checked
+from imagejob_runner.process import interrupts_held_back
 from imagejob_runner.shard import ShardRequest
 
 
@@ -89,7 +90,7 @@ def _parts(spare: _Spare) -> tuple[ForkServerProcess, Connection]:
 
 
 def _start(process: ForkServerProcess) -> None:
-    with fork_server.interrupts_held_back():
+    with interrupts_held_back():
         process.start()
 
 

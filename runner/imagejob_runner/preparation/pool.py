@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from imagejob_runner.daemon import in_daemon
 from imagejob_runner.exceptions import ImageError, RunnerError
 from imagejob_runner.images.probe import Probe
 from imagejob_runner.pipeline.retry import timeout_error
@@ -229,7 +230,7 @@ class PreparationPool:
         orders = Orders(index, self._count, arena, self._recipe, self._downloads, self._max_bytes, self._allowance)
         files = [self._board_memory.descriptor, *([self.arena.descriptor] if self.arena is not None else [])]
         try:
-            started, connection = await asyncio.to_thread(processes.start, orders, files)
+            started, connection = await in_daemon(lambda: processes.start(orders, files))
         except (OSError, EOFError) as error:
             self._fail(RunnerError(f"a process that decodes images cannot be started: {error or type(error).__name__}"))
             return

@@ -6,7 +6,6 @@ each process would import the program's main module again.
 """
 
 import os
-import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,10 +14,10 @@ from multiprocessing import forkserver, reduction, resource_tracker
 from typing import Any, Final
 
 from imagejob_runner.preparation.orders import Orders
-from imagejob_runner.process import prepare_environment
+from imagejob_runner.process import interrupts_held_back, prepare_environment
 
-PRELOADED: Final = "imagejob_runner.preparation.worker"
-"""What a server loads for workers."""
+PRELOADED: Final = ("imagejob_runner.preparation.worker", "imagejob_runner.fetch.http")
+"""What a server of our own loads for workers."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,9 @@ def start_server() -> None:
         server.ensure_running = resource_tracker.ensure_running
         return
     if server._forkserver_pid is None:  # noqa: SLF001  what is loaded can be chosen only before it starts
-        forkserver.set_forkserver_preload([PRELOADED])
-    # Ctrl-C reaches all processes of a terminal. The mask is inherited by the server and what it forks: only the runner sees it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+        forkserver.set_forkserver_preload(list(PRELOADED))
+    with interrupts_held_back():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start(orders: Orders, files: Sequence[int]) -> tuple[Started, socket.socket]:
