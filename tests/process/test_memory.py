@@ -35,16 +35,21 @@ KINDS = [
 LITTLE = 6 * 2**20 / SIDE**2
 """Bytes a pixel that are no more for a larger picture: bands of rows, buffers, code that is used for the first time."""
 KILLED = """
-import os, signal, sys
+import os, signal, socket, struct, sys
 if "forkserver" in " ".join(sys.orig_argv):
-    from imagejob_runner.images import decode
-    as_it_is = decode.decode
-    def deadly(data, *rest):
-        if decode.probe(data, *rest).width >= 8000:
+    from multiprocessing import forkserver
+    from imagejob_runner.images.decode import Opened
+    as_it_is = Opened.pixels
+    def deadly(opened):
+        if opened.probe.width >= 8000:
+            ours = socket.socket(fileno=forkserver.get_inherited_fds()[0])
+            runner, _, _ = struct.unpack("3i", ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            os.kill(runner, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
-        return as_it_is(data, *rest)
-    decode.decode = deadly
+        return as_it_is(opened)
+    Opened.pixels = deadly
 """
+"""The end of the runner and of the worker, as of all processes of a pod whose memory runs out."""
 
 
 @dataclass
@@ -130,7 +135,7 @@ def test_what_decoding_takes_is_what_is_counted(journal: Journal) -> None:
 
 
 def test_pictures_that_kill_whoever_decodes_them_end_in_rows(lab: Lab, journal: Journal) -> None:
-    """Where the kernel kills a process for want of memory: here at the first picture that is large."""
+    """Where the kernel kills all processes of a pod for want of memory: here at the first picture that is large."""
     folder = lab.folder / "kills"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(KILLED)
