@@ -76,6 +76,9 @@ class Decode(ApiModel):
     """Colour that transparent pixels are composited onto, as #rrggbb."""
     frame: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Which frame or page of an animated or multi-page file is used."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where JPEGs are decoded that go straight to a model on a GPU. auto: where it is sooner; gpu: there, or the job does not start; cpu:
+    never on the GPU, which changes pixels slightly. Everything but plain JPEGs is decoded on CPUs."""
 
 
 class Resize(ApiModel):

@@ -13,8 +13,9 @@ from PIL import Image
 
 from imagejob_api.pipeline import Preprocess
 from imagejob_runner.device import resize as resizing
-from imagejob_runner.device.geometry import scaling, upright
-from imagejob_runner.device.resize import Picture, resize
+from imagejob_runner.device.geometry import scaling
+from imagejob_runner.device.picture import Picture
+from imagejob_runner.device.resize import resize
 from imagejob_runner.images.decode import TRANSPOSE
 from imagejob_runner.images.preprocess import to_array
 
@@ -30,10 +31,9 @@ def differing(preprocess: Preprocess) -> list[int]:
     # In rows that are longer than the picture, as decoders make them.
     arrays = [NOISE[:height, :width] for width, height, _ in SHAPES]
     pictures = [
-        Picture(array.ctypes.data, width, height, array.strides[0], orientation)
-        for array, (width, height, orientation) in zip(arrays, SHAPES, strict=True)
+        Picture(array.ctypes.data, width, height, array.strides[0], array) for array, (width, height, _) in zip(arrays, SHAPES, strict=True)
     ]
-    how = [scaling(upright(orientation, width, height), preprocess) for width, height, orientation in SHAPES]
+    how = [scaling(width, height, orientation, preprocess) for width, height, orientation in SHAPES]
     places = [*range(1, len(SHAPES)), 0]
     batch = torch.full((len(SHAPES) + 1, SIZE, SIZE, 3), BACKGROUND, dtype=torch.uint8)
     resize(pictures, [each for each in how if each is not None], batch, places, preprocess)

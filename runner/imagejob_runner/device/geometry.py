@@ -49,7 +49,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How an upright picture becomes a part of a model's input."""
+    """How a picture becomes a part of a model's input."""
 
     first: Side
     """The side that is scaled first: its width, unless `rows_first`."""
@@ -57,15 +57,19 @@ class Scaling:
     """The other one."""
     rows_first: bool
     """Whether the height is scaled first."""
+    orientation: int
+    """EXIF's, of what turns the stored picture upright."""
     offset: tuple[int, int]
     """Column and row of the result's left upper corner in the input."""
 
 
-def scaling(size: tuple[int, int], preprocess: Preprocess) -> Scaling | None:
-    """How Pillow scales an upright picture for a model.
+def scaling(width: int, height: int, orientation: int, preprocess: Preprocess) -> Scaling | None:
+    """How Pillow scales a picture for a model, when it is turned upright.
 
     Args:
-        size: Its width and height.
+        width: As stored, in pixels.
+        height: As stored.
+        orientation: EXIF's; 1 if nothing is turned.
         preprocess: Size, method and filter.
 
     Returns:
@@ -73,14 +77,15 @@ def scaling(size: tuple[int, int], preprocess: Preprocess) -> Scaling | None:
     """
     if preprocess.filter not in SUPPORT:
         return None
+    size = upright(orientation, width, height)
     place = placed(size, preprocess)
     box = place.box or (0.0, 0.0, float(size[0]), float(size[1]))
     # See PIL.Image.Image.resize: what `reducing_gap` does.
     if any(int((box[side + 2] - box[side]) / place.size[side] / REDUCING_GAP) > 1 for side in (0, 1)):
         return None
-    width, height = (_side(size[side], box[side], box[side + 2], place.size[side]) for side in (0, 1))
+    across, down = (_side(size[side], box[side], box[side + 2], place.size[side]) for side in (0, 1))
     rows_first = _rows_first(size, place)
-    return Scaling(*((height, width) if rows_first else (width, height)), rows_first, place.offset)
+    return Scaling(*((down, across) if rows_first else (across, down)), rows_first, orientation, place.offset)
 
 
 def _side(pixels: int, low: float, high: float, result: int) -> Side:

@@ -1,7 +1,6 @@
 """Scaling many pictures of different sizes on a GPU, straight into a batch of model inputs, equal to Pillow's to the bit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,27 +9,12 @@ import torch
 from imagejob_api.pipeline import Preprocess
 from imagejob_runner.device.geometry import SUPPORT, Scaling, strides
 from imagejob_runner.device.kernels import Column, scale_first, scale_second, weigh
+from imagejob_runner.device.picture import Picture
 
 _LINES: Final = 4
 _LANES: Final = 256
 _RESULTS: Final = 32
 """What one program of a kernel works on; not yet tuned on a GPU."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded picture in a device's memory: RGB, a byte each."""
-
-    address: int
-    """Of its first stored pixel."""
-    width: int
-    """As stored, in pixels."""
-    height: int
-    """As stored."""
-    row: int
-    """Bytes from one stored row to the next."""
-    orientation: int
-    """EXIF's, of what turns it upright; 1 if nothing does."""
 
 
 def resize(pictures: Sequence[Picture], how: Sequence[Scaling], batch: torch.Tensor, places: Sequence[int], preprocess: Preprocess) -> None:
@@ -71,7 +55,7 @@ def _table(
     middle = 0
     for row, (picture, scaling, place) in enumerate(zip(pictures, how, places, strict=True)):
         first, second = scaling.first, scaling.second
-        start, right, down = strides(picture.orientation, picture.width, picture.height, picture.row)
+        start, right, down = strides(scaling.orientation, picture.width, picture.height, picture.row)
         begin, end = second.used(support)
         column, line = scaling.offset
         along, across = (3 * size, 3) if scaling.rows_first else (3, 3 * size)

@@ -14,9 +14,9 @@ from imagejob_api.pipeline import Outputs
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import DeviceError, ImageError, RunnerError
 from imagejob_runner.models.device import first_line, is_device_error, is_memory_error
-from imagejob_runner.models.lanes import Lane, Pending, Results
+from imagejob_runner.models.inputs import Made
+from imagejob_runner.models.lanes import Batch, Lane, Pending, Results
 from imagejob_runner.models.outputs import Form, JsonValue, check_output, describe, form_of, reduce
-from imagejob_runner.models.staging import Images
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Forward:
         self._lane, self._least, self._most = lane, least, most
         self._outputs, self._labels = outputs, labels
 
-    def launch(self, batch: Images) -> "Pass":
+    def launch(self, batch: Batch) -> "Pass":
         """Begins to run the network over any number of images. On a GPU it returns before they are through, on CPUs when they are.
 
         Args:
@@ -70,7 +70,7 @@ class Forward:
             begun += len(images)
         return Pass(self, parts)
 
-    def _begin(self, images: Images) -> "_Part":
+    def _begin(self, images: Batch) -> "_Part":
         work = _Work(self.network, len(images), self._outputs, self._labels)
         try:
             with torch.inference_mode():
@@ -85,7 +85,7 @@ class Forward:
     def _settle(self, part: "_Part") -> "list[_Settled]":
         if not isinstance(part.pending, ImageError):
             try:
-                return [_Settled(part.pending.results(), part.work, part.pending.seconds)]
+                return [_Settled(part.pending.results(), part.work, part.pending.seconds, part.pending.made)]
             except RunnerError:
                 raise
             except Exception as error:  # noqa: BLE001  a network may raise anything
@@ -94,7 +94,7 @@ class Forward:
             part.pending = failure
             self._make_room(failure, len(part.images))
         if len(part.images) == 1:
-            return [_Settled(part.pending, part.work, 0.0)]
+            return [_Settled(part.pending, part.work, 0.0, Made())]
         half = len(part.images) // 2
         return self._settle(self._begin(part.images[:half])) + self._settle(self._begin(part.images[half:]))
 
@@ -111,7 +111,10 @@ class Forward:
     def _describe(self, settled: "_Settled") -> list[Answer]:
         if isinstance(settled.results, ImageError):
             return [settled.results]
-        return describe(settled.results, settled.work.form, self._outputs, self._labels)
+        answers = describe(settled.results, settled.work.form, self._outputs, self._labels)
+        for place, error in settled.made.errors.items():
+            answers[place] = error
+        return answers
 
 
 class Pass:
@@ -152,6 +155,11 @@ class Pass:
         return [answer for settled in self._settled for answer in self._forward._describe(settled)]  # noqa: SLF001  made together
 
     @property
+    def decoded(self) -> list[bool]:
+        """Of each image of a pass that is settled, whether the device has decoded it."""
+        return [place in settled.made.decoded for settled in self._settled for place in range(settled.work.images)]
+
+    @property
     def seconds(self) -> float:
         """Seconds that the device computed, of a pass that is settled."""
         return sum(settled.seconds for settled in self._settled)
@@ -161,21 +169,21 @@ class _Work:
     """What a device does with a batch: the network, and what of its output is brought back."""
 
     def __init__(self, network: Callable[[torch.Tensor], object], images: int, outputs: Outputs, labels: Sequence[str] | None) -> None:
-        self._network, self._images, self._outputs, self._labels = network, images, outputs, labels
+        self._network, self.images, self._outputs, self._labels = network, images, outputs, labels
         self.form: Form
 
     def __call__(self, batch: torch.Tensor) -> Results:
         output = self._network(batch)
         if isinstance(output, torch.Tensor) and output.dim() and len(output) == len(batch):
-            output = output[: self._images]
-        checked = check_output(output, self._images, self._outputs, self._labels)
+            output = output[: self.images]
+        checked = check_output(output, self.images, self._outputs, self._labels)
         self.form = form_of(checked)
         return reduce(checked, self._outputs)
 
 
 @dataclass(slots=True)
 class _Part:
-    images: Images
+    images: Batch
     work: _Work
     pending: Pending | ImageError
 
@@ -185,6 +193,7 @@ class _Settled:
     results: Results | ImageError
     work: _Work
     seconds: float
+    made: Made
 
 
 def _failure(error: Exception) -> ImageError:

@@ -5,17 +5,17 @@ from typing import Final
 
 import numpy as np
 
-from imagejob_api.pipeline import Infer
+from imagejob_api.pipeline import Decode, Infer
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import DeviceError, ImageError, ModelError, RunnerError
 from imagejob_runner.fetch import sha256_of
 from imagejob_runner.images.recipe import fingerprint
 from imagejob_runner.models.device import first_line, is_device_error, is_memory_error
 from imagejob_runner.models.forward import Answer, Forward, Pass
+from imagejob_runner.models.inputs import inputs_of
 from imagejob_runner.models.labels import load_labels
-from imagejob_runner.models.lanes import lane_of
+from imagejob_runner.models.lanes import Batch, lane_of
 from imagejob_runner.models.network import Network
-from imagejob_runner.models.staging import Images
 from imagejob_runner.planning.models import PlannedModel, unnamed_digest
 
 _NO_ROOM: Final = "the model does not fit into the memory that is free; give the pods more, or let fewer share the device"
@@ -33,13 +33,21 @@ class Predictor:
         weights: Local file of `infer.model.weights` or `infer.model.program`; None for an architecture that needs none.
         planned: What the output was planned with: digests are computed and compared before anything is loaded. None where there is no plan.
         labels: Local file of `infer.labels`, if that is a URL.
+        decode: How files become pixels, if batches may hold some; see `decodes`.
 
     Raises:
         ModelError: A digest differs, or the model or its labels cannot be loaded, must not be, or do not fit each other.
         DeviceError: The device is not there, fails, or has no memory left for the model; on a shared GPU another attempt may find some.
     """
 
-    def __init__(self, infer: Infer, weights: Path | None, planned: PlannedModel | None, labels: Path | None = None) -> None:
+    def __init__(
+        self,
+        infer: Infer,
+        weights: Path | None,
+        planned: PlannedModel | None,
+        labels: Path | None = None,
+        decode: Decode | None = None,
+    ) -> None:
         version = _version(weights)
         self.model_digest = _checked_digest(infer, weights, planned)
         """SHA-256 of the weights or the program; of the architecture's name and arguments where there is no file."""
@@ -57,9 +65,12 @@ class Predictor:
             raise ModelError(f"model: {weights} was changed while it was being loaded; run again when it is left alone")
         self.device = str(self._network.device)
         """Where the model runs: ``cpu`` or ``cuda:0``."""
+        inputs = inputs_of(self._network.device, decode, infer.preprocess) if decode is not None else None
+        self.decodes = inputs is not None
+        """Whether batches may hold files (`models.inputs.Undecoded`)."""
         self._forward = Forward(
             self._network,
-            lane_of(self._network.device),
+            lane_of(self._network.device, inputs),
             least=self._network.smallest,
             most=self._network.best_batch,
             outputs=infer.outputs,
@@ -67,11 +78,11 @@ class Predictor:
         )
         self._try_out(infer.preprocess.size)
 
-    def launch(self, batch: Images) -> Pass:
+    def launch(self, batch: Batch) -> Pass:
         """Starts a forward pass over any number of images; see `Forward.launch`."""
         return self._forward.launch(batch)
 
-    def predict(self, batch: Images) -> list[Answer]:
+    def predict(self, batch: Batch) -> list[Answer]:
         """Runs the model over any number of images, and waits for the answers; see `Pass.answers`."""
         return self.launch(batch).answers()
 

@@ -29,7 +29,8 @@ async def pipeline_components(pipeline: ImagePipelineSpec) -> list[dict[str, Any
 async def _step(step: Step) -> dict[str, Any]:
     if step.transform is not None:
         found: dict[str, Any] = step.transform.model_dump(mode="json", by_alias=True, exclude_none=True)
-        del found["decode"]["maxPixels"]
+        for field in ("maxPixels", "device"):
+            del found["decode"][field]
         return found
     if step.infer is not None:
         return await _infer(step.name, step.infer)

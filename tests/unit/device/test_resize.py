@@ -64,7 +64,7 @@ def test_batches_of_different_pictures_are_pillows_to_the_bit(tmp_path: Path) ->
 @example(100, 181, "crop", "lanczos", 60, 0.875)
 def test_the_geometry_is_pillows(width: int, height: int, method: str, name: str, size: int, fraction: float) -> None:
     preprocess = Preprocess.model_validate({"size": size, "resize": method, "filter": name, "cropFraction": fraction})
-    found = scaling((width, height), preprocess)
+    found = scaling(width, height, 1, preprocess)
     if found is not None:
         assert np.array_equal(scaled(pixels(width, height), found, preprocess, BACKGROUND), by_pillow(pixels(width, height), 1, preprocess))
 
@@ -84,7 +84,7 @@ def test_strides_turn_as_pillow_does(orientation: int) -> None:
     [((700, 700), {}), ((3000, 100), {"resize": "squash"}), ((90, 90), {"filter": "nearest"})],
 )
 def test_what_pillow_does_in_another_way_is_left_to_it(size: tuple[int, int], changes: dict[str, str]) -> None:
-    assert scaling(size, Preprocess.model_validate({"size": 100, "cropFraction": 1.0, **changes})) is None
+    assert scaling(*size, 1, Preprocess.model_validate({"size": 100, "cropFraction": 1.0, **changes})) is None
 
 
 def test_the_kernels_compile_for_a_gpu(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from imagejob_api.pipeline import Outputs
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import DeviceError, ImageError, ModelError
 from imagejob_runner.models.forward import Forward, Pass
-from imagejob_runner.models.lanes import Compute, HostLane, Lane, Results
-from imagejob_runner.models.staging import Images, Staging, Wait
+from imagejob_runner.models.inputs import Made
+from imagejob_runner.models.lanes import Batch, Compute, HostLane, Lane, Results
+from imagejob_runner.models.staging import Staging, Wait
 
 pytestmark = pytest.mark.model
 
@@ -30,8 +31,8 @@ class LaterLane:
     fail: Callable[[torch.Tensor], None] = lambda _batch: None
     staging: Staging = field(default_factory=lambda: Staging(lambda shape: torch.zeros(*shape, dtype=torch.uint8)))
 
-    def submit(self, images: Images, least: int, compute: Compute) -> "Later":
-        there = self.staging.send(images, least, self._copy)
+    def submit(self, batch: Batch, least: int, compute: Compute) -> "Later":
+        there = self.staging.send(batch, least, self._copy)
         later = Later(self)
 
         def work() -> None:
@@ -61,6 +62,7 @@ class Later:
     lane: LaterLane
     found: Results | Exception | None = None
     seconds: float = 0.5
+    made: Made = field(default_factory=Made)
 
     def results(self) -> Results:
         self.lane.until(lambda: self.found is not None)

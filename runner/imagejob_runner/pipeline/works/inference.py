@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Self
 
-from imagejob_api.pipeline import Infer
+from imagejob_api.pipeline import Decode, Infer
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch import model_file
 from imagejob_runner.models.batching import batch_size
 from imagejob_runner.models.forward import Pass
 from imagejob_runner.models.labels import IMAGENET
+from imagejob_runner.models.lanes import Batch as Inputs
 from imagejob_runner.models.predictor import Predictor
 from imagejob_runner.pipeline.flight import Flight
 from imagejob_runner.pipeline.works.base import Memory, in_thread
@@ -31,10 +32,13 @@ class InferenceWork:
         planned: What the output was planned with; no other model is loaded.
         memory: Where model inputs are kept.
         concurrency: Batches at once.
+        decode: How files become pixels, if the model may be given files; see `decodes`.
     """
 
-    def __init__(self, name: str, infer: Infer, planned: PlannedModel | None, memory: Memory, *, concurrency: int) -> None:
-        self._name, self._infer, self._planned, self._memory = name, infer, planned, memory
+    def __init__(
+        self, name: str, infer: Infer, planned: PlannedModel | None, memory: Memory, *, concurrency: int, decode: Decode | None = None
+    ) -> None:
+        self._name, self._infer, self._planned, self._memory, self._decode = name, infer, planned, memory, decode
         self.batch_size: Final = batch_size(infer)
         """Largest batch."""
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"infer-{name}")
@@ -42,8 +46,13 @@ class InferenceWork:
 
     async def __aenter__(self) -> Self:
         share_interpreter()
-        self._predictor = await asyncio.get_running_loop().run_in_executor(self._threads, load, self._infer, self._planned)
+        self._predictor = await asyncio.get_running_loop().run_in_executor(self._threads, load, self._infer, self._planned, self._decode)
         return self
+
+    @property
+    def decodes(self) -> bool:
+        """Whether the model's device decodes, so that it may be given files; known when the context is entered."""
+        return self._predictor.decodes
 
     async def __aexit__(self, *_: object) -> None:
         for threads in (self._threads, self._describing):
@@ -54,15 +63,20 @@ class InferenceWork:
         """Whether the device works while this process does something else."""
         return self._predictor.device != "cpu"
 
-    async def launch(self, flights: Sequence[Flight]) -> "Batch":
+    async def launch(self, flights: Sequence[Flight], inputs: Inputs | None = None) -> "Batch":
         """Begins to predict; on a GPU it returns before the model has run.
+
+        Args:
+            flights: The images.
+            inputs: What the model is given of each, in order; their items' arrays if None. Files only if `decodes`.
 
         Raises:
             ModelError: As `Forward.launch`.
             DeviceError: As `Forward.launch`.
         """
-        arrays = [flight.item.array for flight in flights if flight.item.array is not None]
-        return Batch(flights, await in_thread(self._threads, self._predictor.launch, arrays))
+        if inputs is None:
+            inputs = [flight.item.array for flight in flights if flight.item.array is not None]
+        return Batch(flights, await in_thread(self._threads, self._predictor.launch, inputs))
 
     async def settle(self, batch: "Batch") -> None:
         """Waits until the device is through with a batch, doing again what failed: the last thing that needs the step's limits.
@@ -79,10 +93,12 @@ class InferenceWork:
         answers = await in_thread(self._describing, batch.under_way.answers)
         made_with = {"modelSha256": self._predictor.model_digest, "preprocess": self._predictor.preprocess_fingerprint}
         errors: list[ImageError | None] = []
-        for flight, answer in zip(batch.flights, answers, strict=True):
+        for flight, answer, by_device in zip(batch.flights, answers, batch.under_way.decoded, strict=True):
             item = flight.item
             item.array = None
             item.provenance.update(made_with)
+            if by_device:
+                item.provenance["decodedBy"] = "gpu"
             if isinstance(answer, ImageError):
                 errors.append(answer)
             else:
@@ -104,8 +120,8 @@ class Batch:
     under_way: Pass
 
 
-def load(infer: Infer, planned: PlannedModel | None) -> Predictor:
-    """Fetches the weights and loads the model.
+def load(infer: Infer, planned: PlannedModel | None, decode: Decode | None = None) -> Predictor:
+    """Fetches the weights and loads the model; see `Predictor`.
 
     Raises:
         ModelError: It cannot be loaded, must not be, or is not the one that was planned.
@@ -113,4 +129,4 @@ def load(infer: Infer, planned: PlannedModel | None) -> Predictor:
     url = infer.model.weights or infer.model.program
     weights = model_file(url) if url is not None else None
     labels = model_file(infer.labels) if isinstance(infer.labels, str) and infer.labels != IMAGENET else None
-    return Predictor(infer, weights, planned, labels)
+    return Predictor(infer, weights, planned, labels, decode)
