@@ -10,11 +10,13 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.cluster.cache import cache_root
+from tests.cluster.cache import background_log, cache_root, locked
 from tests.cluster.commands import provide, run
 from tests.cluster.exceptions import CommandError, StartError, UnavailableError
 
@@ -58,6 +60,15 @@ class Engine:
     def has_image(self, image: str) -> bool:
         """Whether an image of that name is there."""
         return bool(self.docker("image", "ls", "--quiet", image).strip())
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One run at a time makes or removes clusters and what they are made of: engine and routes are shared."""
+    cache_root().mkdir(parents=True, exist_ok=True)
+    who = f"another run that makes or removes a cluster or its images; one in the background writes to {background_log()}"
+    with locked(cache_root() / ".clusters.lock", who):
+        yield
 
 
 def find_engine() -> Engine | None:

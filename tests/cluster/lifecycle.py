@@ -3,22 +3,21 @@
 Every cluster has a folder below the cache, made before the cluster and removed after it. Nothing without such a folder is ever touched.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from tests.cluster import routes
-from tests.cluster.cache import cache_root, locked
+from tests.cluster.cache import cache_root
 from tests.cluster.cluster import Cluster
-from tests.cluster.engine import Engine, ensure_engine, find_engine, stop_unused_engine
+from tests.cluster.engine import Engine, alone, ensure_engine, find_engine, stop_unused_engine
 from tests.cluster.exceptions import ClusterError
 from tests.cluster.kind import kind
 from tests.cluster.node_image import ensure_node_image
@@ -59,7 +58,7 @@ def up(name: str, *, gpus: int = DEFAULT_GPUS, tell: Callable[[str], None] = _LO
         UnavailableError: This machine cannot run one; says what is missing.
         ClusterError: Something went wrong on the way. A cluster that could not be made leaves nothing; one that runs is left as it is.
     """
-    with _alone():
+    with alone():
         begun = time.monotonic()
         cluster, how = find(name), "they ran before"
         if cluster is None:
@@ -72,7 +71,7 @@ def up(name: str, *, gpus: int = DEFAULT_GPUS, tell: Callable[[str], None] = _LO
 
 def down(name: str) -> None:
     """Removes the cluster of that name and what was started for it; does nothing if there is none."""
-    with _alone():
+    with alone():
         # Its containers outlive an engine that was stopped some other way, as by a reboot.
         engine = ensure_engine() if _folder(name).is_dir() else find_engine()
         if engine is not None:
@@ -85,7 +84,7 @@ def remains(name: str) -> list[str]:
 
     An engine that does not run has no containers, and is not asked for networks.
     """
-    with _alone():
+    with alone():
         folder = _folder(name)
         found = [f"folder {folder}"] if folder.exists() else []
         engine = find_engine()
@@ -161,16 +160,10 @@ def _ranges(configuration: dict[str, Any]) -> list[str]:
 
 
 def _clusters() -> Path:
-    return cache_root() / "clusters"
+    clusters = cache_root() / "clusters"
+    clusters.mkdir(parents=True, exist_ok=True)
+    return clusters
 
 
 def _folder(name: str) -> Path:
     return _clusters() / name
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """One run at a time makes or removes clusters: engine and routes are shared."""
-    _clusters().mkdir(parents=True, exist_ok=True)
-    with locked(cache_root() / ".clusters.lock", "another run that makes or removes a cluster"):
-        yield

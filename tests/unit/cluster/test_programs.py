@@ -60,3 +60,11 @@ def test_it_works_in_idle_time_and_ends_with_make(cache: Path, maker: "subproces
     assert {path.name for path in cache.iterdir()} == {"background.log", f".helm-{HELM.version}.lock"}
     with pytest.raises(ProcessLookupError):
         os.kill(go, 0)
+
+
+def test_what_stays_is_started_at_the_usual_priority() -> None:
+    look = "print(os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0))"
+    code = f"import os; from tests.tools import programs as p; p._step_back()\nwith p._at_usual_priority(): {look}\n{look}"
+    said = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.splitlines()
+    lowest = f"19 {os.SCHED_IDLE}"
+    assert said == [f"0 {os.SCHED_OTHER}" if os.geteuid() == 0 else lowest, lowest]
