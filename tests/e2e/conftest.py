@@ -4,7 +4,6 @@ On a machine that cannot run one these tests are skipped with the reason; where 
 them for a good one.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from tests.cluster.exceptions import UnavailableError
 from tests.cluster.release import Release
 from tests.e2e.pods import Pods
 from tests.e2e.servers import Servers, s3_image
-from tests.e2e.team import Team
+from tests.e2e.team import Team, new_namespace
 from tests.tools.chart import NAMESPACE
 from tests.tools.lease_recorder import LeaseRecorder
 from tests.tools.unavailable import leave_out
@@ -51,7 +50,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write("".join(f"{line}\n" for line in lines))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def measured(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Takes a line with figures, which is printed after all tests."""
     return pytestconfig.stash.setdefault(_FIGURES, []).append
@@ -149,10 +148,8 @@ def _judge(recorder: LeaseRecorder) -> Iterator[None]:
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace of the test's own."""
-    manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "test-"}}
-    namespace = cluster.kubectl("create", "--filename=-", "--output=jsonpath={.metadata.name}", stdin=json.dumps(manifest))
-    yield namespace
-    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    with new_namespace(cluster) as namespace:
+        yield namespace
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,20 @@ class Servers:
     def stop(self) -> None:
         """Removes both with all that they hold."""
         self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=100s", timeout=110)
+
+    def pod_seconds(self) -> float:
+        """How long a pod that does nothing but load torch takes from its creation to its end: what the machine needs for any."""
+        image = self.cluster.get(f"--namespace={NAMESPACE}", "pod", "photos")["spec"]["containers"][0]["image"]
+        main = {"name": "main", "image": image, "imagePullPolicy": "Never", "command": ["python3", "-c", "import torch"]}
+        spec = {"containers": [main], "restartPolicy": "Never"}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare"}, "spec": spec}
+        begun = time.monotonic()
+        self.cluster.kubectl(f"--namespace={NAMESPACE}", "create", "--filename=-", stdin=json.dumps(pod))
+        ended = ("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/bare", "--timeout=120s")
+        self.cluster.kubectl(f"--namespace={NAMESPACE}", *ended, timeout=130)
+        seconds = time.monotonic() - begun
+        self.cluster.kubectl(f"--namespace={NAMESPACE}", "delete", "pod/bare")
+        return seconds
 
     def names(self, key: str) -> list[str]:
         """The objects below a folder of the bucket, relative to it."""

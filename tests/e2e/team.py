@@ -2,7 +2,8 @@
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,15 @@ SECRET: Final = "bucket"  # noqa: S105  a name
 STEPS: Final = Path(__file__).with_name("steps.py")
 _FUNCTIONS: Final = "/opt/functions"
 _SECONDS: Final = 180
+
+
+@contextmanager
+def new_namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace, which is removed in the end."""
+    manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "test-"}}
+    namespace = cluster.kubectl("create", "--filename=-", "--output=jsonpath={.metadata.name}", stdin=json.dumps(manifest))
+    yield namespace
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 @dataclass(frozen=True)
