@@ -34,12 +34,13 @@ DOWNLOADS: Final = 16
 ALLOWED_PART: Final = 4
 """All workers together may use one part in so many of the memory for decoding without asking."""
 BANDS: Final = 3
-STILLBORN: Final = 3
+STILLBORN: Final = 6
 """So many workers one after the other that end before they say a word end the pool."""
 MOST_LOSSES: Final = 1
 """So often an image is done again with others when nobody knows what ended its worker; then alone."""
 MOST_SECONDS: Final = 1e9
 """CPU time that a process can have."""
+_PAUSE_SECONDS: Final = 0.1
 _ENDING_SECONDS: Final = 0.4
 _KILLED_SECONDS: Final = 1.0
 
@@ -221,6 +222,8 @@ class PreparationPool:
     # Workers
 
     def _start(self, index: int, suspects: Sequence[Entry]) -> None:
+        if self._over:
+            return
         task = asyncio.get_running_loop().create_task(self._started(index, suspects))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
@@ -338,7 +341,8 @@ class PreparationPool:
                 entry.losses += culprit is None
                 self._again.append(entry)
         self._again.sort(key=lambda entry: entry.order)
-        self._start(worker.index, suspects)
+        # What ends workers at once, as want of memory may, may be over soon.
+        asyncio.get_running_loop().call_later(_PAUSE_SECONDS * self._stillborn, self._start, worker.index, suspects)
         self._dispatch()
 
     def _let_go(self, entry: Entry) -> None:
