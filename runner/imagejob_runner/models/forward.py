@@ -7,6 +7,7 @@ batches smaller for good.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 
@@ -128,6 +129,8 @@ class Pass:
     def __init__(self, forward: Forward, parts: "list[_Part]") -> None:
         self._forward, self._parts = forward, parts
         self._settled: list[_Settled] = []
+        self.images: Final = sum(len(part.images) for part in parts)
+        """How many it is of."""
 
     def settle(self) -> None:
         """Waits for the device, and does again in halves what failed: only while the device may be used. A second call does nothing.

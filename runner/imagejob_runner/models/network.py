@@ -1,5 +1,6 @@
 """A loaded model behind one call: images in, output tensor out, whatever it was loaded from and wherever it runs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +42,7 @@ class Network:
         self.device = find_device(infer.device)
         self._threads = infer.threads or cpu_count()
         use_threads(self._threads)
-        self._dtype = _DTYPES[infer.precision]
+        self._dtype, self._size = _DTYPES[infer.precision], infer.preprocess.size
         self._scale, self._shift = _affine(infer.preprocess, self.device)
         self._autocast = False
         smallest, largest = 1, None
@@ -58,7 +59,6 @@ class Network:
         self.best_batch = max(smallest, min(wanted, best, largest or wanted))
         """Most images to give it at once: what the model, the settings and the device's caches allow."""
 
-    @torch.inference_mode()
     def __call__(self, batch: torch.Tensor) -> object:
         """Normalises a batch and runs the model, on the stream that is the calling thread's.
 
@@ -71,6 +71,20 @@ class Network:
         Raises:
             Exception: Whatever the model raises.
         """
+        return self._run(self._module, batch)
+
+    def compiled(self) -> Callable[[torch.Tensor], object]:
+        """The same, compiled by torch for the size of the first batch that it is called with; that call takes long."""
+        module = torch.compile(self._module, dynamic=False)
+        return lambda batch: self._run(module, batch)
+
+    def example(self) -> torch.Tensor:
+        """A batch of noise, of `best_batch` images."""
+        generator, size = torch.Generator().manual_seed(0), self._size
+        return torch.randint(0, 256, (self.best_batch, size, size, 3), dtype=torch.uint8, generator=generator).to(self.device)
+
+    @torch.inference_mode()
+    def _run(self, module: Callable[[torch.Tensor], object], batch: torch.Tensor) -> object:
         use_threads(self._threads)
         # Rows of pixels are channels-last memory already, so the permutation moves nothing.
         given = _normalised(batch, self._scale, self._shift).permute(0, 3, 1, 2)
@@ -78,8 +92,8 @@ class Network:
             given = given.contiguous()
         if self._autocast:
             with torch.autocast(self.device.type, dtype=self._dtype):
-                return self._module(given)
-        return self._module(given.to(self._dtype))
+                return module(given)
+        return module(given.to(self._dtype))
 
     def _built(self, infer: Infer, path: Path | None) -> tuple[torch.nn.Module, torch.memory_format]:
         model = infer.model

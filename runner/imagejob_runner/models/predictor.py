@@ -1,15 +1,18 @@
 """What an infer step calls: a model that is loaded, checked and ready for batches."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 
 from imagejob_api.pipeline import Decode, Infer
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import DeviceError, ImageError, ModelError, RunnerError
 from imagejob_runner.fetch import sha256_of
 from imagejob_runner.images.recipe import fingerprint
+from imagejob_runner.models.compiling import Compilation
 from imagejob_runner.models.device import first_line, is_device_error, is_memory_error
 from imagejob_runner.models.forward import Answer, Forward, Pass
 from imagejob_runner.models.inputs import inputs_of
@@ -77,6 +80,7 @@ class Predictor:
             labels=names,
         )
         self._try_out(infer.preprocess.size)
+        self._compilation = compilation_of(self._network, self._forward, infer)
 
     def launch(self, batch: Batch) -> Pass:
         """Starts a forward pass over any number of images; see `Forward.launch`."""
@@ -86,6 +90,16 @@ class Predictor:
         """Runs the model over any number of images, and waits for the answers; see `Pass.answers`."""
         return self.launch(batch).answers()
 
+    def consider_compiling(self, settled: Pass, left: int) -> None:
+        """Begins to compile the model beside its work, once at most, when that pays.
+
+        Args:
+            settled: A pass that is settled.
+            left: Images of this process that are still to come.
+        """
+        if self._compilation is not None:
+            self._compilation.consider(settled.images, settled.seconds, left)
+
     def _try_out(self, size: int) -> None:
         """One grey image shows a wrong output or label count before any work is done."""
         (answer,) = self.predict([np.full((size, size, 3), 128, np.uint8)])
@@ -93,6 +107,17 @@ class Predictor:
             raise DeviceError(f"{_NO_ROOM}: {answer.message}")
         if isinstance(answer, ImageError) and answer.code != ErrorCode.INVALID_OUTPUT:
             raise ModelError(f"the model fails on a plain grey image: {answer.message}")
+
+
+def compilation_of(network: Network, forward: Forward, infer: Infer) -> Compilation | None:
+    """What may compile a network; None where it is to stay as it is."""
+    if infer.compile == "off" or network.device.type == "cpu":
+        return None
+
+    def put_in(compiled: Callable[[torch.Tensor], object]) -> None:
+        forward.network = compiled
+
+    return Compilation(network, network.compiled, network.example(), infer.precision, put_in)
 
 
 def _checked_digest(infer: Infer, path: Path | None, planned: PlannedModel | None) -> str:

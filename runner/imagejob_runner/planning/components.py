@@ -1,8 +1,8 @@
 """What makes two runs of a job the same: the parts of a pipeline that change what a row says.
 
 How fast, how often and how many at once changes no row and stands in no fingerprint: concurrency, timeouts, retries, limits, batch size,
-device, threads, headers, and the bounds that only decide whether an image is accepted at all (raise one, and the images that failed can be
-done again).
+devices, threads, compiling, headers, and the bounds that only decide whether an image is accepted at all (raise one, and the images that
+failed can be done again).
 """
 
 import asyncio
@@ -43,7 +43,7 @@ async def _step(step: Step) -> dict[str, Any]:
 
 async def _infer(step: str, infer: Infer) -> dict[str, Any]:
     found: dict[str, Any] = infer.model_dump(mode="json", by_alias=True, exclude_none=True)
-    for field in ("batchSize", "device", "threads"):
+    for field in ("batchSize", "device", "threads", "compile"):
         found.pop(field, None)
     found["preprocess"]["recipe"] = RECIPE
     found["model"] = await _model(step, infer.model)

@@ -103,8 +103,8 @@ async def test_how_it_runs_makes_no_other_job(job: JobMaker) -> None:
     first = await plan(job(inline(5)))
     steps = job.steps(
         download={"maxBytes": 5, "headers": {"A": "b"}, "maxRedirects": 1, "allowedNetworks": ["10.0.0.0/8"]},
-        transform={"decode": {"maxPixels": 5}},
-        infer={"batchSize": 2, "threads": 3, "device": "cpu"},
+        transform={"decode": {"maxPixels": 5, "device": "gpu"}},
+        infer={"batchSize": 2, "threads": 3, "device": "cpu", "compile": "off"},
         step={"concurrency": 2, "timeout": "5s", "retries": {"limit": 7}, "limits": [{"name": "gpu", "hold": "1s"}]},
     )
     moved = job.folder / "moved.pt"

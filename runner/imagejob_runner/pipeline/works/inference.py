@@ -1,7 +1,7 @@
 """The `infer` step: a predictor on threads of its own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Self
@@ -41,6 +41,8 @@ class InferenceWork:
         self._name, self._infer, self._planned, self._memory, self._decode = name, infer, planned, memory, decode
         self.batch_size: Final = batch_size(infer)
         """Largest batch."""
+        self.images_left: Callable[[], int] | None = None
+        """Says how many images of this process are still to come; where nobody knows, no model is compiled."""
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"infer-{name}")
         self._describing = ThreadPoolExecutor(1, thread_name_prefix=f"describe-{name}")
 
@@ -87,6 +89,8 @@ class InferenceWork:
         """
         await in_thread(self._threads, batch.under_way.settle)
         self._memory.release_inputs(batch.flights)
+        if self.images_left is not None:
+            self._predictor.consider_compiling(batch.under_way, self.images_left())
 
     async def finish(self, batch: "Batch") -> list[ImageError | None]:
         """Stores each answer under the step's name; for each image, None or why it fails."""
