@@ -17,7 +17,7 @@ from imagejob_api.imagejob import FailurePolicy, ImageJobSpec
 from imagejob_api.pod import default_shards
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.item import ImageItem
-from imagejob_runner.output import chunk_name, encode_rows, finalize
+from imagejob_runner.output import chunk_name, encode_rows, finalize, output_kinds
 from imagejob_runner.planning import PlannedModel, plan_job, planned_models, read_plan, shard_chunks
 from imagejob_runner.rows import Row, row_of
 from imagejob_runner.sources import Entry
@@ -54,10 +54,11 @@ async def rows(output: str) -> None:
     made = await read_plan(store)
     (model,) = planned_models(made.components).values()
     step = next(step["name"] for step in made.components["steps"] if "infer" in step)
+    kinds = output_kinds(made.pipeline)
     chance = random.Random(1)  # noqa: S311  nothing is guarded by it
     for shard in range(made.shards):
         async for chunk in shard_chunks(store, made, shard):
-            data = encode_rows([_row(entry, step, model, chance) for entry in chunk.entries], made.format)
+            data = encode_rows([_row(entry, step, model, chance) for entry in chunk.entries], made.format, kinds)
             await store.create(chunk_name(made, shard, chunk.index), data)
     await finalize(store, made, FailurePolicy(), {})
 

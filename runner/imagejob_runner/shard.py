@@ -10,7 +10,7 @@ from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_runner.audit import Hold, holds_name
 from imagejob_runner.constants import SUCCESS_FILE
 from imagejob_runner.exceptions import StorageError
-from imagejob_runner.output import FoundRows, chunk_name, committed_chunks, decode_rows, encode_rows, read_rows
+from imagejob_runner.output import FoundRows, chunk_name, committed_chunks, decode_rows, encode_rows, output_kinds, read_rows
 from imagejob_runner.pipeline.engine import Engine, EngineSettings
 from imagejob_runner.pipeline.flight import ChunkInFlight, Todo
 from imagejob_runner.pipeline.progress import outcome_of_row
@@ -134,7 +134,7 @@ class ShardRun:
         rows = [row for row in chunk.rows if row is not None]
         shard = chunk.index % self._plan.shards
         name = chunk_name(self._plan, shard, chunk.index)
-        data = b"" if chunk.replaces else await asyncio.to_thread(encode_rows, rows, self._plan.format)
+        data = b"" if chunk.replaces else await asyncio.to_thread(self._encoded, rows)
         if chunk.replaces:
             await self._replace(chunk, rows, name)
         elif not await self._output.create(name, data):
@@ -143,6 +143,9 @@ class ShardRun:
         self._collect_holds()
         if now() - self._holds_written >= HOLDS_SECONDS:
             await self._write_holds()
+
+    def _encoded(self, rows: Sequence[Row]) -> bytes:
+        return encode_rows(rows, self._plan.format, output_kinds(self._request.pipeline) if self._plan.typed else None)
 
     async def _replace(self, chunk: ChunkInFlight, rows: Sequence[Row], name: str) -> None:
         """Puts rows that were done again over the failed ones that stand there now, and over no others.
@@ -157,7 +160,7 @@ class ShardRun:
             completed = await self._output.read(SUCCESS_FILE) is not None
             pairs = zip(standing, rows, strict=True)
             merged = standing if completed else [ours if row["status"] == "failed" else row for row, ours in pairs]
-            data = await asyncio.to_thread(encode_rows, merged, self._plan.format)
+            data = await asyncio.to_thread(self._encoded, merged)
             if completed or await self._output.exchange(name, data, found[1]):
                 # Of the images done again, those count that are there now.
                 chunk.ended.update(map(outcome_of_row, merged))

@@ -35,7 +35,7 @@ from imagejob_runner import shard
 from imagejob_runner.audit import holds_name
 from imagejob_runner.exceptions import RunnerError, SkipImage
 from imagejob_runner.item import ImageItem
-from imagejob_runner.output import decode_rows, encode_rows, finalize, verify
+from imagejob_runner.output import OutputKind, decode_rows, encode_rows, finalize, verify
 from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.planning import plan_job, planned_models
 from imagejob_runner.sealed import sealed_file
@@ -46,6 +46,8 @@ from tests.tools.slots import WantedSlots
 FORMATS: Final = ("jsonl", "parquet")
 IMAGES: Final = 10
 _SIZE: Final = 16
+KINDS: Final = {"choose": OutputKind.JSON, "classify": OutputKind.CLASSES, "save": OutputKind.IMAGE}
+"""Of the outputs."""
 
 Files = dict[str, bytes]
 """An output: the bytes of each name."""
@@ -134,9 +136,9 @@ def claims(files: Files) -> dict[str, str]:
         else:
             said[name] = json.loads(data) if name.endswith(".json") else data
     for row in rows:
-        outputs = json.loads(row["outputs"]) if isinstance(row["outputs"], str) else row["outputs"]
-        if "save" in outputs:
-            said[outputs["save"]["image"]] = files[outputs["save"]["image"]]
+        saved = row["outputs"].get("save") or json.loads(row.get("more") or "{}").get("outputs", {}).get("save")
+        if saved:
+            said[saved["image"]] = files[saved["image"]]
     return {name: repr(value) for name, value in said.items()}
 
 
@@ -249,7 +251,7 @@ class Corruptor:
             form = name.rpartition(".")[2]
             rows = decode_rows(files[name], form)
             at = self._random.randrange(len(rows))
-            files[name] = encode_rows(change(rows, at), form)
+            files[name] = encode_rows(change(rows, at), form, KINDS)
             return f"{name}, row {at + 1}"
 
         return corrupt

@@ -4,6 +4,7 @@ from imagejob_runner.output.codec import check_json, decode_rows, encode_rows
 from imagejob_runner.output.finalize import finalize, reopen
 from imagejob_runner.output.found import UNREAD, FoundRows, remaining
 from imagejob_runner.output.images import derived_image_name
+from imagejob_runner.output.kinds import OutputKind, OutputKinds, output_kinds
 from imagejob_runner.output.parts import chunk_name, committed_chunks, read_rows
 from imagejob_runner.output.report import HoldCounts, Problem, VerifyReport
 from imagejob_runner.output.summary import Summary, within_policy
@@ -13,6 +14,8 @@ __all__ = [
     "UNREAD",
     "FoundRows",
     "HoldCounts",
+    "OutputKind",
+    "OutputKinds",
     "Problem",
     "Summary",
     "VerifyReport",
@@ -23,6 +26,7 @@ __all__ = [
     "derived_image_name",
     "encode_rows",
     "finalize",
+    "output_kinds",
     "read_rows",
     "remaining",
     "reopen",

@@ -11,6 +11,7 @@ from typing import Any, Final
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, StorageError
 from imagejob_runner.jsontext import exact, quick
+from imagejob_runner.output.kinds import OutputKinds
 from imagejob_runner.rows import Row
 from imagejob_runner.sealed import LINE, MAX_DEPTH, strict_json
 
@@ -65,12 +66,13 @@ def has_half_surrogate(text: str) -> bool:
     return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def encode_rows(rows: Sequence[Row], form: str) -> bytes:
+def encode_rows(rows: Sequence[Row], form: str, kinds: OutputKinds | None = None) -> bytes:
     """The bytes of a part.
 
     Args:
         rows: The rows; their outputs have passed `check_json`.
         form: ``jsonl`` or ``parquet``.
+        kinds: What the outputs are, for typed columns in ``parquet``; None for columns of JSON text, as older versions wrote.
 
     Raises:
         ValueError: A row holds what JSON cannot hold.
@@ -78,7 +80,7 @@ def encode_rows(rows: Sequence[Row], form: str) -> bytes:
     if form == "parquet":
         from imagejob_runner.output.parquet import encode_parquet  # noqa: PLC0415  pyarrow takes a third of a second to import
 
-        return encode_parquet(rows)
+        return encode_parquet(rows, kinds)
     part = io.BytesIO()  # a list of all lines would double the memory of a large chunk
     part.writelines(LINE.close(quick(row, nulls=row["error"] is None)) for row in rows)
     return part.getvalue()

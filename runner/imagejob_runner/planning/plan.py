@@ -35,6 +35,8 @@ class Plan(BaseModel):
     """Shards. Chunk c belongs to shard c modulo `shards`."""
     format: Literal["jsonl", "parquet"]
     """Format of the parts: jsonl or parquet."""
+    typed: bool = False
+    """Whether parquet parts have typed columns. Plans of older versions do not say; they have JSON text, and keep it."""
     manifest: str
     """Folder of the manifest, below the output; its name holds the digest of the manifest (`ManifestDigest`)."""
     fingerprint: str

@@ -147,6 +147,7 @@ class _Planner:
                 chunk_size=chunk_size,
                 shards=shards,
                 format=self._spec.output.format,
+                typed=True,
                 manifest=f"{MANIFEST_FOLDER}/{spool.content_id}-{shards}",
                 fingerprint=fingerprint_of(components),
                 components=components,

@@ -11,7 +11,7 @@ from imagejob_api.imagejob import ImageJobSpec
 from imagejob_runner.audit import holds_name
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
-from imagejob_runner.output import chunk_name, encode_rows
+from imagejob_runner.output import chunk_name, encode_rows, output_kinds
 from imagejob_runner.planning import Chunk, Plan, plan_job, shard_chunks
 from imagejob_runner.rows import Row, row_of
 from imagejob_runner.storage import OutputStore, open_output
@@ -46,7 +46,8 @@ class DoneJob:
     async def commit(self, *indexes: int) -> None:
         for chunk in await self.chunks():
             if chunk.index in indexes:
-                data = encode_rows([self.row(*entry) for entry in chunk.entries], self.plan.format)
+                rows = [self.row(*entry) for entry in chunk.entries]
+                data = encode_rows(rows, self.plan.format, output_kinds(self.plan.pipeline))
                 assert await self.output.create(chunk_name(self.plan, chunk.shard, chunk.index), data)
 
     def path(self, chunk: int) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 from imagejob_runner.output import decode_rows, encode_rows, verify
 from imagejob_runner.storage import open_output
-from tests.tools.corruption import FORMATS, corrupt, excused, make_output, read_files
+from tests.tools.corruption import FORMATS, KINDS, corrupt, excused, make_output, read_files
 
 pytestmark = pytest.mark.model
 
@@ -94,7 +94,7 @@ async def expect(output: Path, change: Callable[[Any], Any], message: str) -> No
     part = next((output / "results").glob("part-00000-00000.*"))
     good, form = part.read_bytes(), part.suffix[1:]
     first, *rest = decode_rows(good, form)
-    part.write_bytes(encode_rows([change(first), *rest], form))
+    part.write_bytes(encode_rows([change(first), *rest], form, KINDS))
     found = await problems(output)
     part.write_bytes(good)
     assert any(message in problem and f"{part.name}, line 1" in problem for problem in found), found
