@@ -139,15 +139,13 @@ def test_what_does_not_fit_stands_beside_the_columns(outputs: dict[str, Any], pr
     assert json.loads(said["more"]) == {name: what for name, what in (("outputs", outputs), ("provenance", provenance)) if what}
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-3, 37.0, 4e6])
-def test_the_digits_that_inference_writes_come_back(scale: float) -> None:
-    vectors = np.random.default_rng(0).normal(size=(50, 64), scale=scale).astype(np.float32)
+@pytest.mark.parametrize("largest", [1.0, 0.0023, 7.9, 4e6, 0.00099])
+def test_the_digits_that_inference_writes_come_back(largest: float) -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, size=(20, 512))
+    vectors = (largest * noise / np.abs(noise).max(axis=1, keepdims=True)).astype(np.float32)
     data = [of({"embed": columns._digits(vector).tolist()}) for vector in vectors]
     found = decode_rows(encode_rows(data, "parquet", KINDS), "parquet")
-    for one, other in zip(data, found, strict=True):
-        assert other["outputs"]["embed"] == pytest.approx(one["outputs"]["embed"], rel=0, abs=2e-7 * max(map(abs, one["outputs"]["embed"])))
-    if scale != 1e-3:  # there a unit in the seventh digit is finer than float32
-        assert found == data
+    assert found == data
 
 
 def test_a_nan_that_a_defective_writer_has_put_into_a_column_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
