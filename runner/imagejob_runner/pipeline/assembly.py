@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from imagejob_api.pipeline import ImagePipelineSpec, Step, Transform
+from imagejob_api.pipeline import Decode, ImagePipelineSpec, Step, Transform
 from imagejob_runner.functions import find_callable
 from imagejob_runner.pipeline.batch_stage import BatchStage
 from imagejob_runner.pipeline.channel import Channel
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 DEFAULT_CONCURRENCY: Final = {"download": 16, "save": 8, "call": 4}
 PASSED_AT_ONCE: Final = 256
 """Images that a stage without work of its own takes up at once."""
+BANDS: Final = 3
+FILE_BYTES: Final = 512 * 1024
+"""Of a slot, where a GPU may decode: most photos of up to 1600x1200 fit in. Larger ones are decoded on the CPUs, which are quicker then."""
 UNIT: Final = 32
 """Images that a worker process is handed at once, at most."""
 
@@ -59,11 +62,17 @@ class Preparation:
         recipe: What is done with each image.
         workers: Processes.
         slots: Images that may be under way in them, or have their model input in shared memory.
+        slot_bytes: Bytes of each.
+        batch: Images in a batch of the model.
+        following: The stage after it.
     """
 
     recipe: PreparationRecipe
     workers: int
     slots: int
+    slot_bytes: int
+    batch: int
+    following: Part[Any]
 
     def stage(
         self, inbox: Channel[Flight], outbox: Channel[Flight], *, finish: Finish, progress: Progress, memory: Memory
@@ -71,8 +80,19 @@ class Preparation:
         """The stage that does it."""
         from imagejob_runner.pipeline.preparation_stage import PreparationStage
 
+        work = self.following.work
         return PreparationStage(
-            self.recipe, inbox, outbox, workers=self.workers, slots=self.slots, finish=finish, progress=progress, memory=memory
+            self.recipe,
+            inbox,
+            outbox,
+            workers=self.workers,
+            slots=self.slots,
+            slot_bytes=self.slot_bytes,
+            batch=self.batch,
+            device_decodes=lambda: getattr(work, "decodes", False),
+            finish=finish,
+            progress=progress,
+            memory=memory,
         )
 
 
@@ -119,22 +139,38 @@ def assemble(
         step = steps[place]
         if step.infer is not None and (place == 0 or steps[place - 1].kind != "transform"):
             # Decoding gets a stage of its own, so that it never happens under the model's slot.
-            decode = Step(name=step.name, transform=Transform(), timeout=step.timeout).model_copy(update={"name": f"{step.name}.decode"})
-            steps.insert(place, decode)
+            before = Step(name=step.name, transform=Transform(), timeout=step.timeout).model_copy(update={"name": f"{step.name}.decode"})
+            steps.insert(place, before)
     recipe = _recipe(steps)
     begin = 0 if recipe is None else 2
-    parts = [_part(step, steps[place:], cpus, memory, threads, output, models) for place, step in enumerate(steps) if place >= begin]
+    decode = recipe.decode if recipe is not None and not recipe.operations and not recipe.keep_image else None
+    parts = [
+        _part(step, steps[place:], cpus, memory, threads, output, models, decode if place == begin else None)
+        for place, step in enumerate(steps)
+        if place >= begin
+    ]
     gated = next((place for place, part in enumerate(parts) if part.step.limits or part.stage is BatchStage), 0)
-    at_once, before = parts[gated].at_once, sum(part.concurrency for part in parts[:gated])
+    at_once, ahead = parts[gated].at_once, sum(part.concurrency for part in parts[:gated])
     if recipe is None:
-        return Assembly(None, tuple(parts), gated, window=2 * max(at_once, before))
+        return Assembly(None, tuple(parts), gated, window=2 * max(at_once, ahead))
     workers = steps[1].concurrency or cpus
-    window = 2 * max(at_once, before, UNIT * workers)
+    window = 2 * max(at_once, ahead, UNIT * workers)
     slots = window + 2 * at_once
+    slot_bytes = 0
     if recipe.preprocess is not None:
-        most = max(1, memory.decoded.limit // (3 * recipe.preprocess.size**2))
+        slot_bytes, room = BANDS * recipe.preprocess.size**2, memory.decoded.limit
+        if decode is not None and _may_be_left_to_device(decode, steps[2]):
+            slot_bytes, room = max(slot_bytes, FILE_BYTES), room + memory.bytes.limit
+        most = max(1, room // slot_bytes)
         window, slots = max(1, window * min(slots, most) // slots), min(slots, most)
-    return Assembly(Preparation(recipe, workers, slots), tuple(parts), gated, window)
+    return Assembly(Preparation(recipe, workers, slots, slot_bytes, at_once, parts[0]), tuple(parts), gated, window)
+
+
+def _may_be_left_to_device(decode: Decode, step: Step) -> bool:
+    """Whether the model's device may come to decode files: it is not told to leave that, and there seems to be a GPU."""
+    from imagejob_runner.models.batching import sees_gpu
+
+    return decode.device != "cpu" and step.infer is not None and step.infer.device != "cpu" and sees_gpu()
 
 
 def _recipe(steps: Sequence[Step]) -> PreparationRecipe | None:
@@ -188,6 +224,7 @@ def _part(
     threads: ThreadPoolExecutor,
     output: "OutputStore | None",
     models: "Mapping[str, PlannedModel]",
+    decode: Decode | None,
 ) -> Part[Any]:
     concurrency = _concurrency(step, cpus)
     work: Any = PlainWork()
@@ -211,7 +248,7 @@ def _part(
     elif step.infer is not None:
         from imagejob_runner.pipeline.works.inference import InferenceWork
 
-        work = InferenceWork(step.name, step.infer, models.get(step.name), memory, concurrency=concurrency)
+        work = InferenceWork(step.name, step.infer, models.get(step.name), memory, concurrency=concurrency, decode=decode)
         return Part(BatchStage, step, work, concurrency, at_once=concurrency * work.batch_size)
     elif step.call is not None:
         from imagejob_runner.pipeline.works.call import CallWork

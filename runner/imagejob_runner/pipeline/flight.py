@@ -3,12 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from imagejob_runner.exceptions import ImageError, SkipImage
 from imagejob_runner.item import ImageItem
 from imagejob_runner.pipeline.progress import Outcome
 from imagejob_runner.rows import Row
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from imagejob_runner.device.jpeg import Header
 
 
 class Entry(Protocol):
@@ -71,7 +76,9 @@ class Flight:
         held_memory: Share of the budget for decoding, and for what is decoded.
         decoding: Whether it is let in to be decoded.
         in_window: Whether it has one of the places on the way to the gate.
-        slot: Number of the slot of shared memory that its model input is in, if any.
+        slot: Number of the slot of shared memory that its model input or its file is in, if any.
+        encoded: Bytes of a JPEG that the model's device is to decode, instead of a model input: uint8, shape (bytes,).
+        header: What its markers say.
     """
 
     item: ImageItem
@@ -83,6 +90,8 @@ class Flight:
     decoding: bool = False
     in_window: bool = True
     slot: int | None = None
+    encoded: "np.ndarray | None" = None
+    header: "Header | None" = None
 
 
 Ended = tuple[Flight, ImageError | SkipImage | None]

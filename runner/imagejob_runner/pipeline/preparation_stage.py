@@ -1,7 +1,7 @@
 """The stage before all others where a pipeline begins with a download and a picture: worker processes do both, many images at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Final, Self
@@ -38,6 +38,9 @@ class PreparationStage:
         outbox: Where they go.
         workers: Processes.
         slots: Images that may be under way in them, or have their model input in shared memory.
+        slot_bytes: Least bytes of each.
+        batch: Images in a batch of the model.
+        device_decodes: Whether the model's device decodes JPEGs; asked when all is loaded.
         finish: Takes images that go no further.
         progress: Counts.
         memory: Budgets, and rules for large pictures.
@@ -51,12 +54,16 @@ class PreparationStage:
         *,
         workers: int,
         slots: int,
+        slot_bytes: int,
+        batch: int,
+        device_decodes: Callable[[], bool],
         finish: Finish,
         progress: Progress,
         memory: Memory,
     ) -> None:
         self._inbox, self._outbox = inbox, outbox
         self._finish, self._progress, self._memory = finish, progress, memory
+        self._device_decodes = device_decodes
         self._keeps_pictures = recipe.keep_image
         self._picture_bytes: float | None = None
         self._most_unasked = max(1, memory.decoded.limit // (ALLOWED_PART * workers))
@@ -73,6 +80,8 @@ class PreparationStage:
             max_decoded=memory.decoded.limit,
             large=memory.large,
             permit=self._permit,
+            batch=batch,
+            slot_bytes=slot_bytes,
         )
 
     async def __aenter__(self) -> Self:
@@ -84,6 +93,8 @@ class PreparationStage:
 
     async def work(self) -> None:
         """Works until no images come any more."""
+        if self._device_decodes():
+            self._pool.use_device()
         async with asyncio.TaskGroup() as group:
             handing_on = group.create_task(self._hand_on())
             await self._hand_out()
@@ -176,6 +187,7 @@ class PreparationStage:
             progress.stage_seconds[name] += seconds
             progress.stage_images[name] += 1
         item.array, item.image = prepared.array, prepared.image
+        flight.encoded, flight.header = prepared.encoded, prepared.header
         flight.attempts, flight.slot = prepared.attempts, prepared.number
         kept = 0
         if item.image is not None:
@@ -185,7 +197,7 @@ class PreparationStage:
         if flight.held_memory != kept:
             await self._memory.decoded.give_back(flight.chunk.sequence, flight.held_memory - kept)
             flight.held_memory = kept
-        if prepared.array is None:
+        if prepared.array is None and prepared.encoded is None:
             self._release([flight])
         return flight, prepared.error
 
@@ -193,7 +205,7 @@ class PreparationStage:
         """The model inputs of images are not needed any more."""
         numbers = []
         for flight in flights:
-            flight.item.array = None
+            flight.item.array = flight.encoded = None
             if flight.slot is not None:
                 numbers.append(flight.slot)
                 flight.slot = None

@@ -1,4 +1,4 @@
-"""Where each worker writes what it is at, so that it is known when the worker ends in the middle of it."""
+"""Where each worker writes what it is at, so that it is known when the worker ends in the middle of it; and what all are told at once."""
 
 import struct
 import time
@@ -11,6 +11,8 @@ DOWNLOAD: Final = 0
 DECODE: Final = 1
 """Steps of a preparation."""
 _ENTRY: Final = struct.Struct("qqq")
+_DEVICE: Final = struct.Struct("d")
+_NO_DEVICE: Final = -1.0
 _NOBODY: Final = -1
 
 
@@ -27,19 +29,31 @@ class Standing:
 
 
 class Board:
-    """The entries of all workers of a pool.
+    """The entries of all workers of a pool, and one about the device.
 
     Args:
         shared: Where they are; see `size`.
+        workers: How many there are.
     """
 
-    def __init__(self, shared: SharedMemory) -> None:
+    def __init__(self, shared: SharedMemory, workers: int) -> None:
         self._shared = shared
+        self._device = _ENTRY.size * workers
 
     @staticmethod
     def size(workers: int) -> int:
-        """Bytes that the entries of so many workers take."""
-        return _ENTRY.size * workers
+        """Bytes that the entries of so many workers take, and the one about the device."""
+        return _ENTRY.size * workers + _DEVICE.size
+
+    @property
+    def device(self) -> float | None:
+        """Seconds of decoding that a device has been handed and is not through with; None if none decodes."""
+        (seconds,) = _DEVICE.unpack_from(self._shared.memory, self._device)
+        return None if seconds < 0 else float(seconds)
+
+    @device.setter
+    def device(self, seconds: float | None) -> None:
+        _DEVICE.pack_into(self._shared.memory, self._device, _NO_DEVICE if seconds is None else max(0.0, seconds))
 
     def entry(self, worker: int) -> "Entry":
         """Where one worker writes."""

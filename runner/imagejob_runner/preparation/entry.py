@@ -26,3 +26,5 @@ class Entry:
     """Set when it does not need the room any more."""
     granted: bool = False
     """Whether it has that room."""
+    device_seconds: float = 0.0
+    """What the device needs to decode it."""

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from imagejob_runner.device.jpeg import Header
+
 
 @dataclass(slots=True)
 class Request:
@@ -42,3 +44,7 @@ class Prepared:
     """The picture after all operations, mode RGB, if it was asked for."""
     slot: int
     """Its place in `PreparationPool.pixels`: neighbours in a batch often are neighbours there."""
+    header: "Header | None" = None
+    """What the markers of the file say, if it is a JPEG that the device is to decode."""
+    encoded: "np.ndarray | None" = None
+    """Then its bytes, instead of an array: uint8, shape (bytes,). A view of a slot, valid until that is released."""

@@ -12,7 +12,9 @@ class Orders:
     Attributes:
         index: Its entry on the board.
         workers: How many entries there are.
-        arena: Bytes of the slots for the model's inputs; 0 if none are made.
+        arena: Bytes of all slots; 0 if there are none.
+        slot: Bytes of one, for a model's input or for a file that a device decodes.
+        batch: Images in a batch of the model.
         recipe: What is done to each image.
         downloads: Images fetched at once over networks.
         max_bytes: Encoded bytes that it may hold.
@@ -22,6 +24,8 @@ class Orders:
     index: int
     workers: int
     arena: int
+    slot: int
+    batch: int
     recipe: PreparationRecipe
     downloads: int
     max_bytes: int

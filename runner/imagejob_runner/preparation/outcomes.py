@@ -10,9 +10,11 @@ from imagejob_runner.preparation.recipe import PreparationRecipe
 from imagejob_runner.preparation.wire import WireError
 
 if TYPE_CHECKING:
+    from imagejob_runner.device.jpeg import Header
     from imagejob_runner.preparation.preparer import Task
 
 _BANDS: Final = 3
+_ORIENTATIONS: Final = 8
 
 
 def outcome(task: "Task") -> tuple[list[object], bytes]:
@@ -25,7 +27,9 @@ def outcome(task: "Task") -> tuple[list[object], bytes]:
         profile = image.info.get("icc_profile", b"")
         payload = image.tobytes() + profile
         picture = [image.width, image.height, len(profile)]
-    return [task.number, failure, task.attempts, task.sha256, task.size, header, *task.seconds, picture], payload
+    undecoded = task.undecoded
+    encoded = None if undecoded is None else [undecoded.width, undecoded.height, undecoded.orientation]
+    return [task.number, failure, task.attempts, task.sha256, task.size, header, *task.seconds, picture, encoded], payload
 
 
 class Reader:
@@ -33,9 +37,11 @@ class Reader:
 
     Args:
         recipe: What was done to them.
+        slot: Bytes of a slot.
     """
 
-    def __init__(self, recipe: PreparationRecipe) -> None:
+    def __init__(self, recipe: PreparationRecipe, slot: int) -> None:
+        self._slot = slot
         self._download = recipe.download_step.name if recipe.download_step is not None else ""
         self._decode = recipe.decode_step.name
         self._keep_image = recipe.keep_image
@@ -47,7 +53,7 @@ class Reader:
             WireError: It is none.
         """
         try:
-            number, failure, attempts, sha256, size, header, downloading, decoding, picture = value
+            number, failure, attempts, sha256, size, header, downloading, decoding, picture, encoded = value
             provenance: dict[str, Any] = {}
             timings: dict[str, float] = {}
             if sha256 is not None:
@@ -65,6 +71,9 @@ class Reader:
                 code, message, retryable = failure
                 error = ImageError(_text(code), _text(message), retryable=retryable is True)
             prepared = Prepared(_count(number), error, _count(attempts), provenance, timings, None, None, -1)
+            if encoded is not None and error is None:
+                prepared.header = self._header(encoded, provenance)
+                return prepared, 0
             if picture is None or error is not None:
                 if self._keep_image and error is None:
                     raise WireError("a picture is missing")
@@ -73,6 +82,16 @@ class Reader:
         except (TypeError, ValueError) as raised:
             raise WireError("not the end of an image") from raised
         return prepared, used
+
+    def _header(self, value: Any, provenance: dict[str, Any]) -> "Header":  # noqa: ANN401  anything at all
+        """The header of a file that a device decodes; what a row says of it is noted."""
+        from imagejob_runner.device.jpeg import Header  # noqa: PLC0415  a runner without such a device does without Pillow
+
+        width, height, orientation = map(_count, value)
+        if not width * height or not 1 <= orientation <= _ORIENTATIONS or not 0 < provenance.get("inputBytes", 0) <= self._slot:
+            raise WireError("not a file for a device")
+        provenance.update(format="JPEG", width=width, height=height, draft=False)
+        return Header(width, height, orientation)
 
 
 def read_probe(value: list[object]) -> Probe:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from imagejob_runner.daemon import in_daemon
+from imagejob_runner.device.split import cost
 from imagejob_runner.exceptions import ImageError, RunnerError
 from imagejob_runner.images.probe import Probe
 from imagejob_runner.pipeline.retry import timeout_error
@@ -61,6 +62,8 @@ class PreparationPool:
         large: Bytes from which a decoding is never done unasked.
         permit: Called with number and header of an image whose decoding takes more than a worker may use unasked. What it returns is
             entered before the decoding, which may wait for room or raise ImageError, and left when that is over or the worker has died.
+        batch: Images in a batch of the model.
+        slot_bytes: Least bytes of a slot: with a device that decodes, a file has to fit in.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class PreparationPool:
         max_decoded: int,
         large: int,
         permit: Permit,
+        batch: int = 1,
+        slot_bytes: int = 0,
     ) -> None:
         self.slots = slots
         self._recipe, self._count, self._permit = recipe, workers, permit
@@ -81,7 +86,10 @@ class PreparationPool:
         step = recipe.download_step
         self._downloads = math.ceil((step.concurrency if step is not None and step.concurrency else DOWNLOADS) / workers)
         self._side = recipe.preprocess.size if recipe.preprocess is not None else 0
-        self._reader = Reader(recipe)
+        self._batch = batch
+        self._slot_bytes = max(self._side**2 * BANDS, slot_bytes if self._side else 0)
+        self._reader = Reader(recipe, self._slot_bytes)
+        self._uses_device, self._handed_to_device = False, 0.0
         self._free = Slots(slots)
         self._entries: dict[int, Entry] = {}
         self._order = 0
@@ -99,18 +107,23 @@ class PreparationPool:
         self._over = False
         self.pixels: np.ndarray | None = None
         """All slots: uint8, shape (slots, size, size, 3); None if no model's input is made."""
+        self._files: np.ndarray | None = None
         self.arena: SharedMemory | None = None
         """The memory that they are in."""
 
     async def __aenter__(self) -> Self:
         """Begins to start the workers, and does not wait for them."""
         self._board_memory = SharedMemory.create("imagejob-board", Board.size(self._count))
-        self._board = Board(self._board_memory)
+        self._board = Board(self._board_memory, self._count)
+        self._board.device = None
         if self._side:
             import numpy as np  # noqa: PLC0415  a pipeline without a model does without
 
-            self.arena = SharedMemory.create("imagejob-pixels", self.slots * self._side**2 * BANDS)
-            self.pixels = np.frombuffer(self.arena.memory, np.uint8).reshape(self.slots, self._side, self._side, BANDS)
+            self.arena = SharedMemory.create("imagejob-pixels", self.slots * self._slot_bytes)
+            shape = (self.slots, self._side, self._side, BANDS)
+            strides = (self._slot_bytes, self._side * BANDS, BANDS, 1)
+            self.pixels = np.ndarray(shape, np.uint8, self.arena.memory, strides=strides)
+            self._files = np.ndarray((self.slots, self._slot_bytes), np.uint8, self.arena.memory)
         for index in range(self._count):
             self._start(index, ())
         self._spawn(self._watch())
@@ -201,8 +214,20 @@ class PreparationPool:
         Raises:
             KeyError: There is no such image.
         """
-        self._free.give_back([self._entries.pop(number).slot for number in numbers])
+        entries = [self._entries.pop(number) for number in numbers]
+        self._free.give_back([entry.slot for entry in entries])
         self._room.set()
+        if done := sum(entry.device_seconds for entry in entries):
+            self._hand_to_device(-done)
+
+    def use_device(self) -> None:
+        """A device decodes JPEGs, too: from now on those that it decodes sooner come out as files."""
+        self._uses_device = True
+        self._board.device = 0.0
+
+    def _hand_to_device(self, seconds: float) -> None:
+        self._handed_to_device += seconds
+        self._board.device = self._handed_to_device
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -229,8 +254,10 @@ class PreparationPool:
         task.add_done_callback(self._starting.discard)
 
     async def _started(self, index: int, suspects: Sequence[Entry]) -> None:
-        arena = self._side**2 * BANDS * self.slots
-        orders = Orders(index, self._count, arena, self._recipe, self._downloads, self._max_bytes, self._allowance)
+        arena = self._slot_bytes * self.slots
+        orders = Orders(
+            index, self._count, arena, self._slot_bytes, self._batch, self._recipe, self._downloads, self._max_bytes, self._allowance
+        )
         files = [self._board_memory.descriptor, *([self.arena.descriptor] if self.arena is not None else [])]
         try:
             started, connection = await in_daemon(lambda: processes.start(orders, files))
@@ -268,12 +295,18 @@ class PreparationPool:
         entry = worker.take_off(prepared.number)
         if entry is None:
             raise WireError("an image that was not handed out")
+        if prepared.header is not None and not self._uses_device:
+            raise WireError("a file, and no device decodes")
         self._end(entry, prepared)
         return used
 
     def _end(self, entry: Entry, prepared: Prepared) -> None:
         prepared.slot = entry.slot
-        if self.pixels is not None and prepared.error is None:
+        if prepared.header is not None and self._files is not None:
+            prepared.encoded = self._files[entry.slot, : prepared.provenance["inputBytes"]]
+            entry.device_seconds = cost(prepared.header.width, prepared.header.height, None).gpu
+            self._hand_to_device(entry.device_seconds)
+        elif self.pixels is not None and prepared.error is None:
             prepared.array = self.pixels[entry.slot]
         if entry.over is not None:
             entry.over.set()

@@ -1,12 +1,15 @@
 """What is done to one image in a worker, all of it in plain synchronous code."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from PIL import Image
 
 from imagejob_runner.constants import ErrorCode
+from imagejob_runner.device.jpeg import Header, header_for_gpu
+from imagejob_runner.device.split import Split, cost
 from imagejob_runner.exceptions import ImageError, InvalidJobError
 from imagejob_runner.fetch.local import read_file
 from imagejob_runner.images import transform
@@ -52,6 +55,8 @@ class Task:
     seconds: list[float | None] = field(default_factory=lambda: [None, None])
     """Time that the attempts took, by step; None where there was none."""
     image: Image.Image | None = None
+    undecoded: Header | None = None
+    """Of a file that stands in its slot as it is, for the device to decode."""
     error: ImageError | None = None
 
 
@@ -61,11 +66,23 @@ class Preparer:
     Args:
         recipe: What is done to each.
         pixels: Slots for the model's inputs; None if none are made.
+        slot: Bytes of one.
         allowance: Bytes that a decoding may take without being permitted.
+        split: Which of the files that a device could decode it does decode.
+        device: Seconds of decoding that the device has to do; None if none decodes.
     """
 
-    def __init__(self, recipe: PreparationRecipe, pixels: SharedMemory | None, allowance: int) -> None:
-        self._recipe, self._allowance = recipe, allowance
+    def __init__(
+        self,
+        recipe: PreparationRecipe,
+        pixels: SharedMemory | None,
+        slot: int,
+        allowance: int,
+        split: Split,
+        device: Callable[[], float | None],
+    ) -> None:
+        self._recipe, self._slot, self._allowance = recipe, slot, allowance
+        self._split, self._device = split, device
         self._memory = memoryview(pixels.memory) if pixels is not None else None
         self._limit = recipe.download.max_bytes if recipe.download is not None else 0
         hint = recipe.operations or (recipe.preprocess if not recipe.keep_image else None)
@@ -104,6 +121,9 @@ class Preparer:
         recipe = self._recipe
         if task.data is None:
             raise ImageError(ErrorCode.INTERNAL, "there is neither data nor a picture to work on: put a download step first")
+        waiting = self._device()
+        if waiting is not None and self._left_to_device(task, task.data, waiting):
+            return
         opened = Opened(task.data, recipe.decode, self._target)
         task.probe = opened.probe
         if opened.probe.memory > self._allowance and not task.permitted:
@@ -112,7 +132,23 @@ class Preparer:
         if recipe.preprocess is not None:
             assert self._memory is not None  # noqa: S101  there is an arena when there is a model
             size = CHANNELS * recipe.preprocess.size**2
-            place = task.slot * size
+            place = task.slot * self._slot
             self._memory[place : place + size] = to_input(image, recipe.preprocess, recipe.decode.background).tobytes()
         if recipe.keep_image:
             task.image = image
+
+    def _left_to_device(self, task: Task, data: bytes, waiting: float) -> bool:
+        """Puts a file into its slot as it is, if the device decodes it and does so sooner."""
+        recipe = self._recipe
+        if recipe.preprocess is None or self._memory is None or len(data) > self._slot:
+            return False
+        header = header_for_gpu(data, recipe.decode, recipe.preprocess)
+        if header is None:
+            return False
+        target = self._target if recipe.decode.draft else None
+        if not self._split.to_gpu([cost(header.width, header.height, target)], waiting)[0]:
+            return False
+        place = task.slot * self._slot
+        self._memory[place : place + len(data)] = data
+        task.undecoded = header
+        return True

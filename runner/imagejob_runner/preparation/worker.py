@@ -20,6 +20,7 @@ from typing import Any, Final
 from imagejob_api.pipeline import Step
 from imagejob_api.redaction import redacted
 from imagejob_runner.constants import ErrorCode
+from imagejob_runner.device.split import Split
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch import Fetcher
 from imagejob_runner.pipeline.budget import Budget
@@ -64,9 +65,11 @@ class _Worker:
         self._recipe = recipe = orders.recipe
         self._receiver, self._sender = Receiver(connection), Sender(connection)
         self._socket = connection
-        self._board = Board(SharedMemory(board, Board.size(orders.workers))).entry(orders.index)
+        all_of_us = Board(SharedMemory(board, Board.size(orders.workers)), orders.workers)
+        self._board = all_of_us.entry(orders.index)
         pixels = SharedMemory(arena, orders.arena) if arena is not None else None
-        self._preparer = Preparer(orders.recipe, pixels, orders.allowance)
+        split = Split(orders.workers, orders.batch)
+        self._preparer = Preparer(orders.recipe, pixels, orders.slot, orders.allowance, split, lambda: all_of_us.device)
         self._timeouts = tuple(step.timeout_seconds if step is not None else None for step in (recipe.download_step, recipe.decode_step))
         self._budget = Budget(orders.max_bytes)
         self._expected = float(BYTES_GUESS)

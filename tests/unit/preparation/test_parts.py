@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagejob_runner.device.jpeg import Header
 from imagejob_runner.preparation.arena import SharedMemory, Slots
 from imagejob_runner.preparation.board import DECODE, Board
 from imagejob_runner.preparation.outcomes import Reader, read_probe
@@ -78,8 +79,9 @@ class TestMessages:
                 list(Receiver(ours).messages())
 
 
-READER = Reader(a_recipe(keep_image=True))
-GOOD = (7, None, 1, "0" * 64, 5, ["PNG", 2, 1, False], 0.5, 0.25, [2, 1, 3])
+READER = Reader(a_recipe(keep_image=True), 1000)
+GOOD = (7, None, 1, "0" * 64, 5, ["PNG", 2, 1, False], 0.5, 0.25, [2, 1, 3], None)
+FILE = (7, None, 1, "0" * 64, 5, None, 0.5, 0.25, None, [20, 10, 6])
 PAYLOAD = b"rgbRGBiccrest"
 
 
@@ -89,6 +91,16 @@ class TestOutcomes:
         assert (one.number, one.error, one.attempts, one.timings, used) == (7, None, 1, {"get": 0.5, "look": 0.25}, 9)
         assert one.image is not None
         assert (one.image.tobytes(), one.image.info) == (b"rgbRGB", {"icc_profile": b"icc"})
+
+    def test_a_file_for_the_device(self) -> None:
+        one, used = READER.read(FILE, memoryview(b""))
+        assert (one.header, one.image, used) == (Header(20, 10, 6), None, 0)
+        assert one.provenance == {"inputSha256": "0" * 64, "inputBytes": 5, "format": "JPEG", "width": 20, "height": 10, "draft": False}
+
+    @pytest.mark.parametrize(("place", "value"), [(4, 0), (4, 1001), (9, [0, 10, 1]), (9, [20, 10, 9]), (9, [20, 10]), (9, [20, -1, 1])])
+    def test_a_file_that_makes_no_sense_is_refused(self, place: int, value: object) -> None:
+        with pytest.raises(WireError):
+            READER.read([*FILE[:place], value, *FILE[place + 1 :]], memoryview(b""))
 
     @given(st.data())
     def test_whatever_stands_in_it_is_read_or_refused(self, data: st.DataObject) -> None:
@@ -112,9 +124,22 @@ class TestOutcomes:
         assert header.memory >= 0
 
 
+def test_the_board_says_what_a_device_has_to_do_and_whether_there_is_one() -> None:
+    memory = SharedMemory.create("board", Board.size(2))
+    board, seen = Board(memory, 2), Board(memory, 2)
+    board.device = None
+    board.entry(1).begin(5, DECODE)
+    assert seen.device is None
+    board.device = 0.25
+    assert seen.device == 0.25
+    board.device = -1e-12
+    assert seen.device == 0.0, "sums of what was handed out and is done are not exact"
+    memory.close()
+
+
 def test_the_board_says_what_a_worker_is_at() -> None:
     memory = SharedMemory.create("board", Board.size(2))
-    board = Board(memory)
+    board = Board(memory, 2)
     one, other = board.entry(0), board.entry(1)
     other.begin(5, DECODE)
     assert board.standing(0) is None

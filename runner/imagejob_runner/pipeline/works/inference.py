@@ -6,13 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Self
 
+import numpy as np
+
 from imagejob_api.pipeline import Decode, Infer
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.fetch import model_file
 from imagejob_runner.models.batching import batch_size
 from imagejob_runner.models.forward import Pass
+from imagejob_runner.models.inputs import Undecoded
 from imagejob_runner.models.labels import IMAGENET
-from imagejob_runner.models.lanes import Batch as Inputs
 from imagejob_runner.models.predictor import Predictor
 from imagejob_runner.pipeline.flight import Flight
 from imagejob_runner.pipeline.works.base import Memory, in_thread
@@ -65,19 +67,17 @@ class InferenceWork:
         """Whether the device works while this process does something else."""
         return self._predictor.device != "cpu"
 
-    async def launch(self, flights: Sequence[Flight], inputs: Inputs | None = None) -> "Batch":
+    async def launch(self, flights: Sequence[Flight]) -> "Batch":
         """Begins to predict; on a GPU it returns before the model has run.
 
         Args:
-            flights: The images.
-            inputs: What the model is given of each, in order; their items' arrays if None. Files only if `decodes`.
+            flights: The images, each with a model input; with a file only if `decodes`.
 
         Raises:
             ModelError: As `Forward.launch`.
             DeviceError: As `Forward.launch`.
         """
-        if inputs is None:
-            inputs = [flight.item.array for flight in flights if flight.item.array is not None]
+        inputs = [each for flight in flights if (each := _input(flight)) is not None]
         return Batch(flights, await in_thread(self._threads, self._predictor.launch, inputs))
 
     async def settle(self, batch: "Batch") -> None:
@@ -109,6 +109,12 @@ class InferenceWork:
                 item.outputs[self._name] = answer
                 errors.append(None)
         return errors
+
+
+def _input(flight: Flight) -> np.ndarray | Undecoded | None:
+    if flight.encoded is not None and flight.header is not None:
+        return Undecoded(flight.encoded, flight.header)
+    return flight.item.array
 
 
 @dataclass(frozen=True, slots=True)
