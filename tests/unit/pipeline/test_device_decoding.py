@@ -60,8 +60,11 @@ def files() -> dict[str, bytes]:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> HostDecoder:
     decoder = HostDecoder()
-    how = Decode()
-    monkeypatch.setattr(predictor, "inputs_of", lambda *_: Inputs(decoder, HostScale(), how, Preprocess.model_validate(PREPROCESS)))
+
+    def inputs_of(_: torch.device, decode: Decode, preprocess: Preprocess) -> Inputs | None:
+        return None if decode.device == "cpu" else Inputs(decoder, HostScale(), decode, preprocess)
+
+    monkeypatch.setattr(predictor, "inputs_of", inputs_of)
     monkeypatch.setattr("imagejob_runner.models.batching.sees_gpu", lambda: True)
     return decoder
 
