@@ -95,12 +95,12 @@ async def test_each_file_ends_as_on_the_cpu_whoever_decodes_it(tmp_path: Path, d
     by_device = dict(zip(files(), (await run(tmp_path, "auto")).rows, strict=True))
     seen, device.seen = device.seen, 0
     by_cpu = dict(zip(files(), (await run(tmp_path, "cpu")).rows, strict=True))
-    assert (seen, device.seen) == (4, 0), "what is plain, turned, grey, and what only decoding shows to be broken"
+    assert (seen, device.seen) == (4, 0), "what is plain, turned, grey, and what only a decoder can call broken"
     codes = {name: row["error"] and row["error"]["code"] for name, row in by_device.items()}
     assert codes == {name: row["error"] and row["error"]["code"] for name, row in by_cpu.items()}
     assert set(codes.values()) >= {"TruncatedImage", "EmptyFile", None}
     whose = {name: row["provenance"].get("decodedBy") for name, row in by_device.items()}
-    assert {name for name, who in whose.items() if who == "gpu"} == {"plain", "turned", "grey"}
+    assert {name for name, who in whose.items() if who == "gpu"} == {"plain", "turned", "grey", "broken"}
     for name in ("plain", "turned", "grey", "png"):
         assert by_device[name]["outputs"]["mean"] == pytest.approx(expected(files()[name]), abs=1e-3)
         same = ("format", "width", "height", "inputSha256", "inputBytes")
