@@ -121,7 +121,7 @@ class PlainDisplay:
         self._notes.append(text)
 
     def _line(self, progress: RunProgress) -> str:
-        words = {"state": "", "failed": "failed ", "slots": "", "per image": "per image "}
+        words = {"state": "", "failed": "failed ", "slots": "", "per image": "per image ", "busy": "busy: ", "bottleneck": ""}
         figures = "; ".join(words[label] + text for label, text in details(progress))
         return f"{self._name}: {progress.done:,}/{progress.total:,}, {figures}" if progress.total else f"{self._name}: {figures}"
 

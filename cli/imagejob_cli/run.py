@@ -89,13 +89,14 @@ def _run_all(requests: list[RunRequest], messages: Console, results: Console, *,
     from imagejob_cli.running import run_one
     from imagejob_cli.wording import printable
     from imagejob_runner.constants import ExitCode
+    from imagejob_runner.startup import process_begun
 
-    codes = []
+    codes: list[ExitCode] = []
     for request in requests:
         allowed = {name: limit.spec for name, limit in request.limits.items()}
         for cut in clipped(request.pipeline.steps, request.job.spec.priority, allowed.get):
             messages.print(f"note: {printable(cut)}", soft_wrap=True)
-        code, result = run_one(request, messages, results)
+        code, result = run_one(request, messages, results, process_begun() if not codes else None)
         codes.append(code)
         if as_json and result is not None:
             print(json.dumps(result.as_json()), flush=True)

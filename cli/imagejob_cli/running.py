@@ -13,13 +13,14 @@ from imagejob_runner.local.figures import RunResult
 from imagejob_runner.local.supervisor import LocalRun, RunRequest
 
 
-def run_one(request: RunRequest, messages: Console, results: Console) -> tuple[ExitCode, RunResult | None]:
+def run_one(request: RunRequest, messages: Console, results: Console, begun: float | None = None) -> tuple[ExitCode, RunResult | None]:
     """Runs a job to its end.
 
     Args:
         request: The job.
         messages: For what is said along the way.
         results: For the summary.
+        begun: When the command was started; now unless given.
 
     Returns:
         The exit code, and the result unless the job could not be run.
@@ -31,7 +32,7 @@ def run_one(request: RunRequest, messages: Console, results: Console) -> tuple[E
         return ExitCode.CANCELLED, None
     display = display_for(messages, name)
     try:
-        run = LocalRun(request, on_progress=display.update)
+        run = LocalRun(request, on_progress=display.update, begun=begun)
         with display, Interruption(run, lambda: display.latest is None or display.latest.phase is Phase.PLANNING, display.note):
             result = run.run()
     except KeyboardInterrupt:

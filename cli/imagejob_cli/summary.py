@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
-from imagejob_cli.view import errors
+from imagejob_cli.view import busy, errors
 from imagejob_cli.wording import count, milliseconds, printable, rate, span
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.local.figures import RunProgress, RunResult
@@ -25,6 +25,8 @@ def summary(name: str, result: RunResult, last: RunProgress | None) -> Iterator[
         yield from (f"  {line}" for line in printable_lines(result.message))
     yield _labelled("images", _images(result))
     yield _labelled("time", _time(result))
+    if start := _start(result):
+        yield _labelled("start", start)
     if result.errors:
         yield _labelled("failed", errors(result.errors))
     for limit, figures in result.limits.items():
@@ -33,6 +35,10 @@ def summary(name: str, result: RunResult, last: RunProgress | None) -> Iterator[
     if last is not None and any(images for images, _ in last.stages.values()):
         stages = [f"{step} {milliseconds(1000 * seconds / images)}" for step, (images, seconds) in last.stages.items() if images]
         yield _labelled("per image", ", ".join(stages))
+    if use := busy(result.utilisation):
+        yield _labelled("busy", use)
+    if result.utilisation.bottleneck is not None:
+        yield _labelled("bottleneck", printable(result.utilisation.bottleneck.message))
     yield _labelled("results", printable(result.output))
     if result.exit_code in (ExitCode.SUCCEEDED, ExitCode.PARTIAL, ExitCode.JOB_FAILED) and result.total:
         output = shlex.quote(result.output)
@@ -66,6 +72,17 @@ def _time(result: RunResult) -> str:
         return span(result.wall_seconds)
     elapsed = f"{count(result.done, 'image')} in {span(result.elapsed_seconds)}, {rate(result.images_per_second)}"
     return f"{elapsed}; {span(result.wall_seconds)} with start and end"
+
+
+def _start(result: RunResult) -> str:
+    """What the run took besides its work, in phases that overlap; empty if no image was begun."""
+    startup = result.startup
+    if startup is None or startup.first_image is None:
+        return ""
+    named = (("importing", startup.importing), ("planning", startup.planning), ("loading", startup.loading))
+    phases = ", ".join(f"{name} {span(seconds)}" for name, seconds in named if seconds is not None)
+    end = f"; the end took {span(result.end_seconds)}" if result.end_seconds is not None else ""
+    return f"{span(startup.first_image)} until the first image ({phases}, side by side){end}"
 
 
 def _limit(name: str, result: RunResult) -> str:

@@ -10,7 +10,9 @@ from rich.text import Text
 from imagejob_api.imagejob import Phase
 from imagejob_cli.wording import clock, count, milliseconds, printable, rate
 from imagejob_runner.local.figures import RunProgress
+from imagejob_runner.utilisation import Utilisation
 
+_LEAST_SHARE = 0.005
 NARROW_COLUMNS = 60
 """Below this the name of the job has a line of its own."""
 
@@ -59,6 +61,8 @@ def details(progress: RunProgress) -> list[tuple[str, str]]:
         ("failed", errors(progress.errors)),
         ("slots", "; ".join(limits)),
         ("per image", ", ".join(stages)),
+        ("busy", busy(progress.utilisation)),
+        ("bottleneck", printable(progress.utilisation.bottleneck.message) if progress.utilisation.bottleneck is not None else ""),
     ]
     return [(label, text) for label, text in lines if text]
 
@@ -83,6 +87,14 @@ def state(progress: RunProgress) -> str:
     if progress.restarts:
         parts.append(f"{count(progress.restarts, 'restart')} after a crash")
     return ", ".join(parts)
+
+
+def busy(found: Utilisation) -> str:
+    """`device 93%, CPUs 71%; download 3%, classify 93%`: parts of the time, as far as there are any."""
+    overall = [("device", found.device), ("CPUs", found.cpus)]
+    parts = [", ".join(f"{name} {100 * share:.0f}%" for name, share in overall if share is not None)]
+    parts.append(", ".join(f"{name} {100 * use.busy:.0f}%" for name, use in found.stages.items() if use.busy >= _LEAST_SHARE))
+    return printable("; ".join(filter(None, parts)))
 
 
 def errors(codes: Mapping[str, int]) -> str:

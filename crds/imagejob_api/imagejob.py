@@ -211,6 +211,28 @@ class PodCounts(ApiModel):
     """Pods that work."""
 
 
+class StageUtilisation(ApiModel):
+    """How busy the workers of one stage are."""
+
+    name: str
+    """The step; with `.decode` after it, the decoding for an `infer` step."""
+    busy: int = 0
+    """Percent of their time in which they worked."""
+    waiting: int = 0
+    """Percent of their time in which they waited for slots of limits."""
+
+
+class UtilisationStatus(ApiModel):
+    """How busy the running pods have been of late, on average."""
+
+    stages: Annotated[list[StageUtilisation], Field(max_length=64), ListMap("name")] = Field(default_factory=list)
+    """Each stage, in the order of the pipeline."""
+    device: int | None = None
+    """Percent of the time in which the model's device computed."""
+    cpus: int | None = None
+    """Percent of the pods' CPUs that was used."""
+
+
 class ImageJobStatus(ApiModel):
     """What the operator sees of the job."""
 
@@ -234,6 +256,10 @@ class ImageJobStatus(ApiModel):
     """Pods that wait for a slot and hold none."""
     images_per_second: str = ""
     """Rate of late, as a decimal."""
+    bottleneck: str = ""
+    """What limits the job and what would help, as most of the pods say; empty where nothing does all the time."""
+    utilisation: UtilisationStatus | None = None
+    """How busy stages, device and CPUs are, in steps of 5 percent."""
     eta: Timestamp | None = None
     """Expected end, RFC 3339."""
     start_time: Timestamp | None = None

@@ -145,6 +145,7 @@ class JobFile(_Report):
 
 
 _Count = Annotated[int, Field(ge=0)]
+_Percent = Annotated[int, Field(ge=0, le=100)]
 
 
 LONGEST_EXAMPLE: Final = 256
@@ -177,6 +178,30 @@ class PodImages(_Report):
         return self.succeeded + self.failed + self.skipped
 
 
+class StageReport(_Report):
+    """How busy the workers of one stage are, in percent of their time."""
+
+    name: Annotated[str, Field(max_length=128)]
+    """The stage: its step, and after a dot what is done for the step before it."""
+    busy: _Percent
+    """Worked."""
+    waiting: _Percent = 0
+    """Waited for slots of limits."""
+
+
+class UtilisationReport(_Report):
+    """How busy a pod has been of late."""
+
+    stages: Annotated[list[StageReport], Field(max_length=64)] = []
+    """In the order of the pipeline."""
+    device: _Percent | None = None
+    """Part of the time in which the model's device computed."""
+    cpus: _Percent | None = None
+    """Part of the pod's CPUs that was used."""
+    bottleneck: Annotated[str, Field(max_length=256)] = ""
+    """What limits the pod and what would help, in words; empty where nothing does all the time."""
+
+
 class PodProgress(_Report):
     """How far a pod is. A malformed one is ignored: it is written by a pod, which may be anybody's code."""
 
@@ -190,6 +215,8 @@ class PodProgress(_Report):
     """Requests for slots that wait now."""
     reason: Annotated[str, Field(max_length=512)] = ""
     """What it waits for, in words, where that is more than a turn: a limit that is missing or inactive."""
+    utilisation: UtilisationReport | None = None
+    """How busy it is, once there is something to tell."""
     storage: Annotated[str, Field(max_length=512)] | None = None
     """Why it cannot write to the output at this moment, in words; it goes on when it can."""
 

@@ -1,15 +1,18 @@
 """How far a job is: the sum of what its pods report, which never goes backwards."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from imagejob_api.imagejob import ImageCounts
-from imagejob_api.pod import Part, PodImages
+from imagejob_api.imagejob import ImageCounts, StageUtilisation, UtilisationStatus
+from imagejob_api.pod import Part, PodImages, StageReport, UtilisationReport
 from imagejob_operator.imagejobs.pod_view import PodView
 from imagejob_operator.timestamps import format_time
 
 _LEAST_RATE: Final = 0.001
+_STEP: Final = 5
+_MOST_STAGES: Final = 64
 
 
 def done(counts: ImageCounts) -> int:
@@ -48,6 +51,40 @@ def count_images(reports: Mapping[int, PodImages], total: int, before: ImageCoun
 def images_per_second(pods: Sequence[PodView]) -> float:
     """What the running pods do together."""
     return sum(pod.progress.rate for pod in pods if pod.running and pod.progress is not None)
+
+
+def utilisation(pods: Sequence[PodView]) -> UtilisationStatus | None:
+    """How busy the running pods are on average, in coarse steps: each change is a write of the status; None if none tells."""
+    reports = [report for report in _reports(pods) if report.stages or report.device is not None or report.cpus is not None]
+    if not reports:
+        return None
+    stages: dict[str, list[StageReport]] = {}
+    for report in reports:
+        for stage in report.stages:
+            stages.setdefault(stage.name, []).append(stage)
+    return UtilisationStatus(
+        stages=[
+            StageUtilisation(name=name, busy=_mean([one.busy for one in found]), waiting=_mean([one.waiting for one in found]))
+            for name, found in list(stages.items())[:_MOST_STAGES]
+        ],
+        device=_mean(devices) if (devices := [report.device for report in reports if report.device is not None]) else None,
+        cpus=_mean(cpus) if (cpus := [report.cpus for report in reports if report.cpus is not None]) else None,
+    )
+
+
+def bottleneck(pods: Sequence[PodView]) -> str:
+    """What most of the running pods say limits them, the first in the alphabet of equals; empty where none says anything."""
+    named = Counter(report.bottleneck for report in _reports(pods) if report.bottleneck)
+    return min(named, key=lambda text: (-named[text], text), default="")
+
+
+def _reports(pods: Sequence[PodView]) -> list[UtilisationReport]:
+    reports = [pod.progress.utilisation for pod in pods if pod.running and pod.progress is not None]
+    return [report for report in reports if report is not None]
+
+
+def _mean(percents: Sequence[int]) -> int:
+    return _STEP * round(sum(percents) / len(percents) / _STEP)
 
 
 def expected_end(counts: ImageCounts, rate: float, now: datetime) -> str | None:

@@ -10,14 +10,14 @@ from imagejob_api.imagejob import ImageCounts, ImageJobStatus, Phase, PodCounts,
 from imagejob_api.meta import Condition
 from imagejob_api.pod import Part
 from imagejob_api.reasons import ConditionType, Reason
-from imagejob_operator.imagejobs.counting import done, expected_end, images_per_second, waiting_pods
+from imagejob_operator.imagejobs.counting import bottleneck, done, expected_end, images_per_second, utilisation, waiting_pods
 from imagejob_operator.imagejobs.job_view import JobView
 from imagejob_operator.imagejobs.observed import Hindrance
 from imagejob_operator.imagejobs.situation import Situation, condition
 from imagejob_operator.manifest import Json
 from imagejob_operator.timestamps import format_time
 
-_NUMBERS: Final = ("images", "progress", "shards", "pods", "waitingForLimit", "imagesPerSecond", "eta")
+_NUMBERS: Final = ("images", "progress", "shards", "pods", "waitingForLimit", "imagesPerSecond", "eta", "bottleneck", "utilisation")
 _LONGEST_MESSAGE: Final = 2000
 _TELLING: Final = (
     ConditionType.FAILED,
@@ -98,6 +98,8 @@ def unfinished(
         pods=PodCounts(active=len(now.live_pods), ready=sum(pod.ready for pod in now.live_pods)),
         waiting_for_limit=waiting_pods(now.pods),
         images_per_second=shown_rate,
+        bottleneck=bottleneck(now.pods),
+        utilisation=utilisation(now.pods),
         eta=now.before.eta if same_numbers else expected_end(now.counts, rate, now.seen.now),
         start_time=format_time(now.started) if now.started is not None else None,
     )
@@ -168,6 +170,8 @@ def finished(
         images=counts,
         progress=_progress(counts),
         shards=shard_counts(now),
+        bottleneck=now.before.bottleneck,
+        utilisation=now.before.utilisation,
         start_time=format_time(now.started) if now.started is not None else None,
         completion_time=format_time(completion),
     )

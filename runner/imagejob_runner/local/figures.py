@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from imagejob_api.imagejob import Phase
 from imagejob_runner.audit import LimitFigures
 from imagejob_runner.constants import ExitCode
+from imagejob_runner.startup import StartUp
+from imagejob_runner.utilisation import Utilisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class RunProgress:
         errors: Failed images by code.
         workers: Processes at work.
         restarts: Processes started again after a crash.
+        utilisation: How busy the stages, the device and the CPUs have been of late, and what limits the run.
     """
 
     phase: Phase
@@ -57,6 +60,7 @@ class RunProgress:
     errors: Mapping[str, int] = field(default_factory=Counter)
     workers: int = 0
     restarts: int = 0
+    utilisation: Utilisation = field(default_factory=Utilisation)
 
     @property
     def done(self) -> int:
@@ -74,11 +78,14 @@ class RunResult:
         message: What happened and what to do, if it did not just succeed; may have several lines.
         total, succeeded, failed, skipped: Inputs, and rows in the output by status.
         elapsed_seconds: From the first download of this run to its last save.
-        wall_seconds: From the start of the run to its end.
+        wall_seconds: From the start of the command, or the end of the job before, to the end of the run.
         done: Images that ended in this run.
         output: Where the rows are.
         limits: What the run did with each limit.
         errors: Failed rows of this run by code.
+        startup: How long its beginning took.
+        end_seconds: From its last save to its end; None if nothing was saved.
+        utilisation: How busy the stages, the device and the CPUs were, and what limited the run.
     """
 
     phase: Phase
@@ -94,6 +101,9 @@ class RunResult:
     output: str
     limits: Mapping[str, LimitFigures]
     errors: Mapping[str, int]
+    startup: StartUp | None = None
+    end_seconds: float | None = None
+    utilisation: Utilisation = field(default_factory=Utilisation)
 
     @property
     def images_per_second(self) -> float:
@@ -111,5 +121,8 @@ class RunResult:
             "output": self.output,
             "limits": {name: figures.as_json() for name, figures in self.limits.items()},
             "errors": dict(self.errors),
+            "start": self.startup.as_json() if self.startup is not None else {},
+            "endSeconds": None if self.end_seconds is None else round(self.end_seconds, 3),
+            "utilisation": self.utilisation.as_json(),
             "message": self.message,
         }

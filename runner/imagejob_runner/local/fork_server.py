@@ -6,6 +6,7 @@ read, the limits made and the plan written beside it.
 
 import os
 import re
+import time
 from collections.abc import Collection
 from multiprocessing import forkserver
 from pathlib import Path
@@ -20,6 +21,7 @@ _RUNNER: Final = "imagejob_runner.local.worker"
 _PREPARATION: Final = "imagejob_runner.preparation.worker"
 _KEY: Final = re.compile(rf"\b({'|'.join(MODULES)})\b[\"']?\s*:".encode())
 _LARGEST_FILE: Final = 1 << 20
+_started: Final[list[float]] = []
 
 
 def start(kinds: Collection[str]) -> None:
@@ -34,6 +36,12 @@ def start(kinds: Collection[str]) -> None:
     forkserver.set_forkserver_preload([_GC_OFF, *sorted(MODULES[kind] for kind in kinds), _RUNNER, *workers, _GC_ON])
     with interrupts_held_back():
         forkserver.ensure_running()
+    _started.append(time.monotonic())
+
+
+def seconds_since_start() -> float:
+    """Seconds since the server was first started."""
+    return time.monotonic() - _started[0] if _started else 0.0
 
 
 def start_early(files: Collection[Path]) -> None:

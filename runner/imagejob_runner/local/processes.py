@@ -34,6 +34,9 @@ class RunnerProcesses:
 
     def __init__(self, kinds: Collection[str]) -> None:
         fork_server.start(kinds)
+        self.import_seconds: float | None = None
+        """From the start of the server until it could fork the first process; and until that had imported the pipeline's own code, where
+        this was waited for."""
         self._context = multiprocessing.get_context("forkserver")
         self._spare: asyncio.Task[_Spare] | None = None
 
@@ -54,6 +57,7 @@ class RunnerProcesses:
             answer: Checked = spare.connection.recv()
         except EOFError:
             raise InvalidJobError("importing the functions that the steps name ends the process; see what it printed") from None
+        self.import_seconds = fork_server.seconds_since_start()
         if answer.error is not None:
             raise answer.error
 
@@ -81,6 +85,8 @@ class RunnerProcesses:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=worker.main, args=(theirs,), name="runner", daemon=True)
         await in_daemon(lambda: _start(process))
+        if self.import_seconds is None:
+            self.import_seconds = fork_server.seconds_since_start()
         theirs.close()
         return process, ours
 

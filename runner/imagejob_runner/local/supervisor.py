@@ -22,10 +22,13 @@ from imagejob_runner.local.processes import RunnerProcesses
 from imagejob_runner.local.tally import Tally
 from imagejob_runner.output import FoundRows, Summary, committed_chunks, finalize, reopen
 from imagejob_runner.pipeline.engine import EngineSettings
+from imagejob_runner.pipeline.turn import now
 from imagejob_runner.planning import Plan, plan_job, planned_models
 from imagejob_runner.shard import ShardRequest
+from imagejob_runner.startup import StartUp
 from imagejob_runner.storage import OutputStore, open_output
 from imagejob_runner.storage.writable import until_writable
+from imagejob_runner.utilisation import utilisation
 
 REPORT_SECONDS = 0.25
 STORAGE_SECONDS = 3.0
@@ -61,6 +64,7 @@ class _Runner:
     key: str
     process: ForkServerProcess
     connection: Connection
+    started: float
     ready: bool = False
     ended: Ended | None = None
 
@@ -71,15 +75,19 @@ class LocalRun:
     Args:
         request: What is run.
         on_progress: Called a few times a second, from the thread that runs.
+        begun: When the command was started, as `pipeline.turn.now` counts; now unless given.
     """
 
-    def __init__(self, request: RunRequest, on_progress: Callable[[RunProgress], None] = lambda _: None) -> None:
+    def __init__(
+        self, request: RunRequest, on_progress: Callable[[RunProgress], None] = lambda _: None, begun: float | None = None
+    ) -> None:
         spec = request.job.spec
         self._request, self._on_progress = request, on_progress
         self._url = request.output_url or spec.output.url
         self._parallelism = request.parallelism or spec.parallelism
         self._limits = LocalLimits(request.pipeline, request.limits)
-        self._tally = Tally(self._limits.slots)
+        self._startup = StartUp(now() if begun is None else begun)
+        self._tally = Tally(self._limits.slots, self._startup.begun)
         self._run_id = uuid.uuid4().hex[:12]
         self._runners: dict[str, _Runner] = {}
         self._starts: Counter[int] = Counter()
@@ -89,6 +97,7 @@ class LocalRun:
         self._changed: asyncio.Event
         self._planning: asyncio.Future[Plan]
         self._counting: asyncio.Task[None] | None = None
+        self._made_ready = 0.0
         self._plan: Plan
 
     def run(self) -> RunResult:
@@ -148,9 +157,9 @@ class LocalRun:
         return self._result(summary)
 
     async def _make_plan(self, spec: ImageJobSpec, output: OutputStore) -> Plan:
-        pipeline, name = self._request.pipeline, self._request.job.metadata.name
+        pipeline, name, begun = self._request.pipeline, self._request.job.metadata.name, now()
         await until_writable(output, STORAGE_SECONDS, _say_nothing)
-        return await plan_job(
+        plan = await plan_job(
             spec,
             pipeline,
             output,
@@ -159,10 +168,14 @@ class LocalRun:
             parallelism=self._parallelism,
             before_writing=self._make_ready,
         )
+        self._startup.planning = now() - begun - self._made_ready
+        return plan
 
     async def _make_ready(self) -> None:
         """What takes time, and may refuse the job: done side by side, before a plan is written."""
+        begun = now()
         await asyncio.gather(self._processes.check_code(), asyncio.to_thread(self._limits.open))
+        self._made_ready = now() - begun
 
     @contextmanager
     def _deadline(self, seconds: int | None) -> Iterator[None]:
@@ -184,7 +197,25 @@ class LocalRun:
 
     def _facts(self) -> dict[str, object]:
         limits = {name: figures.as_json() for name, figures in self._tally.limits().items()}
-        return {"elapsedSeconds": round(self._tally.elapsed_seconds, 4), "limits": limits}
+        end = self._end_seconds()
+        return {
+            "elapsedSeconds": round(self._tally.elapsed_seconds, 4),
+            "limits": limits,
+            "start": self._startup_so_far().as_json(),
+            "endSeconds": None if end is None else round(end, 3),
+            "utilisation": utilisation(self._tally.times).as_json(),
+        }
+
+    def _startup_so_far(self) -> StartUp:
+        first = self._tally.first_start
+        if first is not None:
+            self._startup.first_image = first - self._startup.begun
+        self._startup.importing = self._processes.import_seconds
+        return self._startup
+
+    def _end_seconds(self) -> float | None:
+        last = self._tally.last_save
+        return None if last is None else now() - last
 
     async def _unfinished_shards(self, output: OutputStore) -> list[int]:
         """The shards that have something to do: what is there already needs no process."""
@@ -223,7 +254,7 @@ class LocalRun:
             settings=replace(EngineSettings(), priority=self._request.job.spec.priority),
         )
         process, connection = await self._processes.start(request)
-        runner = _Runner(shard, f"{shard}/{self._starts[shard]}", process, connection)
+        runner = _Runner(shard, f"{shard}/{self._starts[shard]}", process, connection, now())
         self._runners[runner.key] = runner
         self._tally.started(runner.key)
         assert self._loop is not None  # noqa: S101  set before any process is started
@@ -242,6 +273,8 @@ class LocalRun:
             self._tally.add(runner.key, message)
         elif isinstance(message, Ready):
             runner.ready = True
+            if self._startup.loading is None:
+                self._startup.loading = now() - runner.started
             self._start_together()
         elif isinstance(message, Ended):
             runner.ended = message
@@ -364,6 +397,9 @@ class LocalRun:
             output=self._url,
             limits=tally.limits(),
             errors=tally.errors,
+            startup=self._startup_so_far(),
+            end_seconds=self._end_seconds(),
+            utilisation=utilisation(tally.times),
         )
 
 

@@ -11,6 +11,7 @@ from imagejob_runner.local.messages import Snapshot
 from imagejob_runner.output import UNREAD, remaining
 from imagejob_runner.pipeline.turn import now
 from imagejob_runner.rate import Rate
+from imagejob_runner.utilisation import Recent, Times, utilisation
 
 
 class Tally:
@@ -21,15 +22,17 @@ class Tally:
 
     Args:
         slots: Slots of each limit on this node.
+        begun: When the run was started; now unless given.
     """
 
-    def __init__(self, slots: Mapping[str, int]) -> None:
+    def __init__(self, slots: Mapping[str, int], begun: float | None = None) -> None:
         self._slots = dict(slots)
-        self._started = now()
+        self._started = now() if begun is None else begun
         self._latest: dict[str, Snapshot] = {}
         self._live: set[str] = set()
         self._holds: dict[str, LimitTally] = defaultdict(LimitTally)
         self._rate = Rate()
+        self._recent = Recent()
         self.total = 0
         self.found: Counter[str] = Counter()
         """Rows of shards that needed no process, by status, as `FoundRows.statuses`."""
@@ -85,8 +88,31 @@ class Tally:
 
     @property
     def wall_seconds(self) -> float:
-        """Since the tally was made."""
+        """Since the run was started."""
         return now() - self._started
+
+    @property
+    def first_start(self) -> float | None:
+        """When the first image began, over all processes."""
+        return min((s.progress.first_start for s in self._latest.values() if s.progress.first_start is not None), default=None)
+
+    @property
+    def last_save(self) -> float | None:
+        """When the last rows were committed."""
+        return max((s.progress.last_save for s in self._latest.values() if s.progress.last_save is not None), default=None)
+
+    @property
+    def times(self) -> Times:
+        """What all processes have done. They share the CPUs and the slots of this machine."""
+        parts = [snapshot.progress for snapshot in self._latest.values()]
+        found = sum((part.times for part in parts), Times())
+        first, seen = self.first_start, max((part.seen for part in parts if part.seen is not None), default=None)
+        if first is None or seen is None:
+            return found
+        span = max(0.0, seen - first)
+        limits = {step: names for part in parts for step, names in part.stage_limits.items()}
+        slots = {step: span * min(self._slots[name] for name in names) for step, names in limits.items()}
+        return replace(found, cpu_capacity=min(found.cpu_capacity, found.cpus * span), slots=slots)
 
     def limits(self) -> dict[str, LimitFigures]:
         """What the run did with each limit."""
@@ -126,6 +152,7 @@ class Tally:
             errors=self.errors,
             workers=len(self._live),
             restarts=self.restarts,
+            utilisation=utilisation(self._recent.update(self.times)),
         )
 
     @property

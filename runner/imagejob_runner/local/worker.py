@@ -135,4 +135,4 @@ class _Worker:
 
     def _snapshot(self) -> None:
         writes = {name: self._client.counters(name).writes for name in self._limits} if self._client else {}
-        _send(self._connection, Snapshot(self._shard.engine.progress, self._shard.already, self._shard.take_holds(), writes))
+        _send(self._connection, Snapshot(self._shard.engine.look(), self._shard.already, self._shard.take_holds(), writes))

@@ -74,6 +74,13 @@ class Preparation:
     batch: int
     following: Part[Any]
 
+    @property
+    def steps(self) -> Sequence[tuple[Step, int]]:
+        """Its steps, and on how many images each may work at once."""
+        download, decode = self.recipe.download_step, self.recipe.decode_step
+        downloads = [] if download is None else [(download, download.concurrency or DEFAULT_CONCURRENCY["download"])]
+        return [*downloads, (decode, self.workers)]
+
     def stage(
         self, inbox: Channel[Flight], outbox: Channel[Flight], *, finish: Finish, progress: Progress, memory: Memory
     ) -> "PreparationStage":

@@ -81,7 +81,7 @@ class BatchStage(Stage[BatchWork[UnderWay]]):
             return
         self._begin()
         if worker.turn is not None:
-            await self._patience.wait(worker.turn.enter())
+            await self._enter(worker.turn)
             flights += self.inbox.take(self._work.batch_size - len(flights))
         begun = now()
         launched = Batch(await self._work.launch(flights), begun)

@@ -8,6 +8,7 @@ from stage to stage are as many images at once as are ready.
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -99,6 +100,7 @@ class Engine:
         self._preparing: list[asyncio.Task[None]] = []
         self._patience = Patience()
         self._stopping = False
+        self._cpu_before = time.process_time()
         self._assembly = assemble(pipeline, cpus, self._memory, self._threads, output, models)
 
     def _turn_of(self, step: Step) -> Callable[[], Turn] | None:
@@ -131,6 +133,13 @@ class Engine:
         self.holds.clear()
         return taken
 
+    def look(self) -> Progress:
+        """The progress, with what was counted elsewhere until now."""
+        self.progress.seen = now()
+        prepared = self._preparation.cpu_seconds if self._preparation is not None else 0.0
+        self.progress.cpu_seconds = time.process_time() + prepared - self._cpu_before
+        return self.progress
+
     async def run(self, chunks: AsyncIterator[Todo], when_ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Takes the chunks through all steps; returns when all are committed, or after `stop` when what was whole is.
 
@@ -152,6 +161,7 @@ class Engine:
             self._memory.suspects.ready()
             if when_ready is not None:
                 await when_ready()
+            self._describe()
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._ledger.commit_chunks(), name="commit")
@@ -159,6 +169,19 @@ class Engine:
                     await self._ledger.close()
             except ExceptionGroup as errors:
                 raise _first(errors) from errors
+
+    def _describe(self) -> None:
+        """Tells what the pipeline consists of, now that everything is loaded; from here on CPU time is the images'."""
+        progress, assembly = self.progress, self._assembly
+        if assembly.preparation is not None:
+            for step, at_once in assembly.preparation.steps:
+                progress.describe(step, at_once)
+        for part in assembly.parts:
+            progress.describe(part.step, part.concurrency)
+            progress.device = progress.device or getattr(part.work, "device", "")
+        progress.cpus = self._settings.cpus
+        self._cpu_before = 0.0
+        self._cpu_before = self.look().cpu_seconds
 
     def _build(self) -> None:
         """Puts together: entrance ─▶ (preparation) ─▶ stages before the gate ─▶ prepared ─▶ gate ─▶ beyond ─▶ stages behind it."""
@@ -259,7 +282,9 @@ class Engine:
             await self._ledger.finish(flight, error)
 
     async def _write(self, chunk: ChunkInFlight) -> None:
+        begun = now()
         await self._commit(chunk)
+        self.progress.write_seconds += now() - begun
         self.progress.committed += chunk.ended
         self.progress.last_save = now()
 

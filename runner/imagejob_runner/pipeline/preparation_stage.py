@@ -91,6 +91,11 @@ class PreparationStage:
     async def __aexit__(self, *error: object) -> None:
         await self._pool.__aexit__(None, None, None)
 
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of the worker processes so far."""
+        return self._pool.busy_seconds
+
     async def work(self) -> None:
         """Works until no images come any more."""
         if self._device_decodes():

@@ -151,6 +151,11 @@ class Stage(Generic[W]):
         if self._outbox is not None:
             self._outbox.close()
 
+    async def _enter(self, turn: Turn) -> None:
+        """Waits for the slots of a turn."""
+        with self._progress.waits(self.name):
+            await self._patience.wait(turn.enter())
+
     def _begin(self) -> None:
         if self._progress.first_start is None:
             self._progress.first_start = now()
@@ -187,7 +192,7 @@ class ImageStage(Stage[Work]):
                 self._definition,
                 flight,
                 self._timed if turn is None else lambda flight: self._under(turn, flight),
-                before=(lambda: self._patience.wait(turn.enter())) if turn else None,
+                before=(lambda: self._enter(turn)) if turn else None,
                 between=turn.leave if turn else None,
                 sleep=self._patience.sleep,
             )

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from imagejob_runner.pod.standing import WAIT_BOUNDS, Standing
+from imagejob_runner.utilisation import Utilisation
 
 PREFIX: Final = "imagejob_runner"
 _BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, float("inf"))
@@ -36,6 +37,7 @@ class PodMetrics(Collector):
         yield _counter("step_seconds", "Working time, summed over the workers of a step.", _by(now.stage_seconds), ("step",))
         yield _counter("step_images", "Images that a step has worked on.", _by(now.stage_images), ("step",))
         yield _batches(now.batches)
+        yield from _utilisation(now.utilisation)
         yield _gauge("limit_waiting", "Workers that wait for a slot.", _by(now.waiting), ("limit",))
         yield _gauge("limit_holding", "Workers that hold a slot.", _by(now.holding), ("limit",))
         uses = now.limits.items()
@@ -89,6 +91,20 @@ def _counter(name: str, text: str, values: Mapping[tuple[str, ...], float], labe
     for key, value in values.items():
         family.add_metric(key, value)
     return family
+
+
+def _utilisation(found: Utilisation) -> Iterator[Metric]:
+    busy = {name: use.busy for name, use in found.stages.items()}
+    waiting = {name: use.waiting for name, use in found.stages.items()}
+    yield _gauge("step_busy_ratio", "Part of the time in which a step's workers worked, of late.", _by(busy), ("step",))
+    yield _gauge("step_waiting_ratio", "Part of the time in which a step's workers waited for slots, of late.", _by(waiting), ("step",))
+    device: dict[tuple[str, ...], float] = {} if found.device is None else {(): found.device}
+    cpus: dict[tuple[str, ...], float] = {} if found.cpus is None else {(): found.cpus}
+    yield _gauge("device_busy_ratio", "Part of the time in which the model's device computed, of late.", device, ())
+    yield _gauge("cpu_busy_ratio", "Part of the pod's CPUs that was used, of late.", cpus, ())
+    one = found.bottleneck
+    limiting: dict[tuple[str, ...], float] = {} if one is None else {(one.cause.value, one.step): one.share}
+    yield _gauge("bottleneck_ratio", "How busy the step is that limits the pod, where one does.", limiting, ("cause", "step"))
 
 
 def _batches(batches: Mapping[str, Mapping[int, int]]) -> Metric:

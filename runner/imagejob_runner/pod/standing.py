@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from imagejob_api.failure import most_failed
-from imagejob_api.pod import PodImages, PodProgress
+from imagejob_api.pod import PodImages, PodProgress, StageReport, UtilisationReport
 from imagejob_runner.audit import Hold
 from imagejob_runner.output import FoundRows
 from imagejob_runner.pipeline.progress import Progress
 from imagejob_runner.rate import Rate
 from imagejob_runner.shard import ShardRun
+from imagejob_runner.utilisation import Recent, Utilisation, utilisation
 from nodelease import LeaseClient
 
 WAIT_BOUNDS: Final = (0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 300.0, float("inf"))
 """Upper bounds, in seconds, by which waits for a slot are counted."""
 _REASON_CHARACTERS: Final = 512
+_WORDS_CHARACTERS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Standing:
         stage_seconds, stage_images: Working time of each step, and images through it.
         batches: Batches of each step by their size.
         limits: Use of each limit.
+        utilisation: How busy the stages, the device and the CPUs have been of late, and what limits the pod.
     """
 
     total: int = 0
@@ -80,6 +83,7 @@ class Standing:
     stage_images: Mapping[str, int] = field(default_factory=dict)
     batches: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     limits: Mapping[str, LimitUse] = field(default_factory=dict)
+    utilisation: Utilisation = field(default_factory=Utilisation)
 
     def report(self) -> PodProgress:
         """What the operator is told."""
@@ -89,7 +93,23 @@ class Standing:
             holding=sum(self.holding.values()),
             waiting=sum(self.waiting.values()),
             reason=self.reason[:_REASON_CHARACTERS],
+            utilisation=_report(self.utilisation),
         )
+
+
+def _report(found: Utilisation) -> UtilisationReport | None:
+    if not found.stages:
+        return None
+    return UtilisationReport(
+        stages=[StageReport(name=name, busy=_percent(use.busy), waiting=_percent(use.waiting)) for name, use in found.stages.items()],
+        device=None if found.device is None else _percent(found.device),
+        cpus=None if found.cpus is None else _percent(found.cpus),
+        bottleneck=found.bottleneck.message[:_WORDS_CHARACTERS] if found.bottleneck is not None else "",
+    )
+
+
+def _percent(share: float) -> int:
+    return round(100 * share)
 
 
 class Observer:
@@ -104,6 +124,7 @@ class Observer:
     def __init__(self, total: int, limits: Sequence[str], client: LeaseClient | None) -> None:
         self._total, self._client = total, client
         self._rate = Rate()
+        self._recent = Recent()
         self._uses = {name: LimitUse() for name in limits}
         self.rows: FoundRows | None = None
         """The rows that were there before, where nothing else is to be done."""
@@ -114,7 +135,7 @@ class Observer:
 
     def look(self) -> Standing:
         """The pod now; to be called in the event loop of the work, which alone changes what is looked at."""
-        progress = self.run.engine.progress if self.run is not None else Progress()
+        progress = self.run.engine.look() if self.run is not None else Progress()
         for name in self._uses:
             self._uses[name] = self._uses[name].with_holds([], self._writes(name))
         for hold in self.run.take_holds() if self.run is not None else []:
@@ -131,6 +152,7 @@ class Observer:
             stage_images=dict(progress.stage_images),
             batches={name: dict(sizes) for name, sizes in progress.batches.items()},
             limits=dict(self._uses),
+            utilisation=utilisation(self._recent.update(progress.times)),
         )
         return self.latest
 

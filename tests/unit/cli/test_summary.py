@@ -5,6 +5,8 @@ from imagejob_cli.summary import summary
 from imagejob_runner.audit import LimitFigures
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.local.figures import RunProgress, RunResult
+from imagejob_runner.startup import StartUp
+from imagejob_runner.utilisation import Bottleneck, Cause, StageUse, Utilisation
 
 GPU = LimitFigures(
     max_holders=2,
@@ -30,6 +32,13 @@ RESULT = RunResult(
     output="results/my flowers",
     limits={"gpu": GPU},
     errors={"NotFound": 3},
+    startup=StartUp(begun=0.0, importing=2.6, planning=0.04, loading=0.5, first_image=3.1),
+    end_seconds=0.06,
+    utilisation=Utilisation(
+        stages={"classify": StageUse(busy=0.4, waiting=0.0, images=1000, seconds=8.0, workers=1)},
+        device=0.41,
+        bottleneck=Bottleneck(Cause.DECODE, "classify.decode", 0.97, "decoding on 2 CPUs limits this job: give it more CPUs"),
+    ),
 )
 LAST = RunProgress(phase=Phase.RUNNING, stages={"download": (1000, 12.0), "save": (0, 0.0)})
 
@@ -40,12 +49,15 @@ def test_all_of_it() -> None:
         "  3 of 1000 images failed, which failurePolicy allows; errors.jsonl lists them.",
         "  images      996 succeeded, 3 failed, 1 skipped of 1,000",
         "  time        1,000 images in 8.0 s, 125 images/s; 9.5 s with start and end",
+        ("  start       3.1 s until the first image (importing 2.6 s, planning 40 ms, loading 500 ms, side by side); the end took 60 ms"),
         "  failed      3: NotFound 3",
         (
             "  slots       gpu: 14 holds, at most 2 at once, held 30.0 s, 90% at work, waited 1:42, "
             "hand-over p50 2.8 ms, p99 6.4 ms, 24 Lease writes"
         ),
         "  per image   download 12 ms",
+        "  busy        device 41%; classify 40%",
+        "  bottleneck  decoding on 2 CPUs limits this job: give it more CPUs",
         "  results     results/my flowers",
         "  next        imagejob show 'results/my flowers'",
         "              imagejob verify 'results/my flowers'",

@@ -6,6 +6,7 @@ from rich.console import Console
 from imagejob_api.imagejob import Phase
 from imagejob_cli.view import RunView, details
 from imagejob_runner.local.figures import LimitUse, RunProgress
+from imagejob_runner.utilisation import Bottleneck, Cause, StageUse, Utilisation
 
 RUNNING = RunProgress(
     phase=Phase.RUNNING,
@@ -22,6 +23,16 @@ RUNNING = RunProgress(
     errors={"NotFound": 1, "TruncatedImage": 2},
     workers=4,
     restarts=1,
+    utilisation=Utilisation(
+        stages={
+            "download": StageUse(busy=0.031, waiting=0.0, images=800, seconds=9.6, workers=16),
+            "classify": StageUse(busy=0.93, waiting=0.02, images=800, seconds=6.4, workers=1),
+            "save": StageUse(busy=0.0, waiting=0.0, images=800, seconds=0.0, workers=1),
+        },
+        device=0.951,
+        cpus=0.7,
+        bottleneck=Bottleneck(Cause.MODEL, "classify", 0.95, "the model of step classify limits this job"),
+    ),
 )
 
 
@@ -38,6 +49,8 @@ def test_details_say_everything() -> None:
         ("failed", "3: TruncatedImage 2, NotFound 1"),
         ("slots", "gpu 2/2 held, 8 waiting; licence 0/1 held, 0 waiting"),
         ("per image", "download 12 ms, classify 8.0 ms"),
+        ("busy", "device 95%, CPUs 70%; download 3%, classify 93%"),
+        ("bottleneck", "the model of step classify limits this job"),
     ]
 
 
@@ -62,11 +75,13 @@ def test_80_columns() -> None:
     assert lines[0].startswith("flowers ━")
     assert lines[0].endswith(" 932/10,000")
     assert lines[1:] == [
-        "state      9%, 124 images/s, 1:15 elapsed, 1:13 left, 128 there before, 1",
-        "           skipped, 4 processes, 1 restart after a crash",
-        "failed     3: TruncatedImage 2, NotFound 1",
-        "slots      gpu 2/2 held, 8 waiting; licence 0/1 held, 0 waiting",
-        "per image  download 12 ms, classify 8.0 ms",
+        "state       9%, 124 images/s, 1:15 elapsed, 1:13 left, 128 there before, 1",
+        "            skipped, 4 processes, 1 restart after a crash",
+        "failed      3: TruncatedImage 2, NotFound 1",
+        "slots       gpu 2/2 held, 8 waiting; licence 0/1 held, 0 waiting",
+        "per image   download 12 ms, classify 8.0 ms",
+        "busy        device 95%, CPUs 70%; download 3%, classify 93%",
+        "bottleneck  the model of step classify limits this job",
     ]
 
 

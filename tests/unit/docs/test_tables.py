@@ -12,6 +12,7 @@ from imagejob_operator.work_queue import Outcome
 from imagejob_runner.constants import ExitCode
 from imagejob_runner.pod.metrics import PodMetrics
 from imagejob_runner.pod.standing import LimitUse, Standing
+from imagejob_runner.utilisation import Bottleneck, Cause, StageUse, Utilisation
 from tests.unit.docs.pages import DOCS, headings, table
 
 EXIT_COLUMNS: Final = ("code", "name", "meaning", "what follows")
@@ -78,4 +79,5 @@ def busy_pod() -> Standing:
         stage_images=once,
         batches={"some": {1: 1}},
         limits={"gpu": LimitUse()},
+        utilisation=Utilisation({"some": StageUse(0.9, 0.1, 1, 1.0, 1)}, 0.9, 0.9, Bottleneck(Cause.MODEL, "some", 0.9, "it limits")),
     )

@@ -2,12 +2,16 @@
 
 from collections import Counter
 
+import pytest
+
 from imagejob_api.imagejob import Phase
+from imagejob_api.pipeline import Infer, Model, Step, StepLimit
 from imagejob_runner.audit import Hold
 from imagejob_runner.local.messages import Snapshot
 from imagejob_runner.local.tally import Tally
 from imagejob_runner.output import UNREAD
 from imagejob_runner.pipeline.progress import Progress
+from imagejob_runner.utilisation import Cause
 
 OK, GONE, LEFT_OUT = ("ok", ""), ("failed", "NotFound"), ("skipped", "")
 
@@ -84,3 +88,34 @@ def test_holds_are_counted_and_not_kept() -> None:
     assert tally.limits()["gpu"].holds == 2
     assert tally.limits()["gpu"].writes == 4
     assert not any(snapshot.holds for snapshot in tally._latest.values())
+
+
+def working(first_start: float, seen: float, model: float, waited: float) -> Snapshot:
+    step = Step(name="look", infer=Infer(model=Model(program="/a.pt2", sha256="0" * 64)), limits=[StepLimit(name="gpu")])
+    progress = Progress(first_start=first_start, seen=seen, first_batch=first_start, last_batch=seen)
+    progress.cpus, progress.cpu_seconds = 4, seen - first_start
+    progress.describe(step, 1)
+    progress.stage_seconds["look"], progress.stage_waits["look"] = model, waited
+    return Snapshot(progress, Counter())
+
+
+def test_processes_that_take_turns_keep_the_slot_and_the_device_busy_together() -> None:
+    tally = Tally({"gpu": 1})
+    tally.add("0/1", working(0.0, 100.0, model=50.0, waited=49.0))
+    tally.add("1/1", working(0.0, 100.0, model=48.0, waited=50.0))
+    use = tally.progress(Phase.RUNNING).utilisation
+    assert use.bottleneck is not None
+    assert use.bottleneck.cause is Cause.MODEL
+    assert use.device == pytest.approx(0.98)
+    assert use.cpus == pytest.approx(0.5), "the CPUs are the same ones"
+
+
+def test_a_wait_that_is_not_over_counts_as_well() -> None:
+    tally = Tally({"gpu": 1})
+    snapshot = working(0.0, 100.0, model=5.0, waited=0.0)
+    snapshot.progress.waiting_since["look"].append(10.0)
+    tally.add("0/1", snapshot)
+    use = tally.progress(Phase.RUNNING).utilisation
+    assert use.bottleneck is not None
+    assert use.bottleneck.cause is Cause.LIMIT
+    assert use.stages["look"].waiting == pytest.approx(0.9)

@@ -1,6 +1,14 @@
-from imagejob_api.imagejob import ImageCounts
-from imagejob_api.pod import Part, PodImages, PodProgress, PodResult
-from imagejob_operator.imagejobs.counting import count_images, expected_end, images_per_second, newest_reports, waiting_pods
+from imagejob_api.imagejob import ImageCounts, StageUtilisation, UtilisationStatus
+from imagejob_api.pod import Part, PodImages, PodProgress, PodResult, StageReport, UtilisationReport
+from imagejob_operator.imagejobs.counting import (
+    bottleneck,
+    count_images,
+    expected_end,
+    images_per_second,
+    newest_reports,
+    utilisation,
+    waiting_pods,
+)
 from imagejob_operator.imagejobs.pod_view import PodView
 from tests.unit.operator.imagejobs.builders import START, ended_pod, images, pod
 
@@ -81,3 +89,23 @@ def test_pods_that_hold_a_slot_do_not_wait() -> None:
     waits, works = PodProgress(waiting=1), PodProgress(waiting=1, holding=1)
 
     assert waiting_pods(views(pod(progress=waits), pod(index=1, progress=works), pod(index=2))) == 1
+
+
+def reporting(index: int, busy: int, *, says: str = "", device: int | None = None) -> dict:
+    use = UtilisationReport(stages=[StageReport(name="look", busy=busy, waiting=2)], device=device, cpus=50, bottleneck=says)
+    return pod(index=index, progress=PodProgress(utilisation=use))
+
+
+def test_utilisation_is_the_mean_of_the_pods_that_tell_in_steps_that_seldom_change() -> None:
+    told = views(reporting(0, 92, device=90), reporting(1, 97, device=98), reporting(2, 90), pod(index=3, progress=PodProgress()))
+
+    assert utilisation(told) == UtilisationStatus(stages=[StageUtilisation(name="look", busy=95, waiting=0)], device=95, cpus=50)
+    assert utilisation(views(pod())) is None
+
+
+def test_the_bottleneck_is_what_most_pods_name() -> None:
+    told = views(reporting(0, 90, says="decoding"), reporting(1, 90, says="the model"), reporting(2, 90, says="decoding"), reporting(3, 1))
+
+    assert bottleneck(told) == "decoding"
+    assert bottleneck(told[1:2] + told[0:1]) == "decoding"  # the first in the alphabet of equals
+    assert bottleneck(views(reporting(0, 1))) == ""

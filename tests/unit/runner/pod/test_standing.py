@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from imagejob_api.pipeline import Call, Step, Transform
 from imagejob_api.pod import FailedImages, PodImages
 from imagejob_runner.audit import Hold
 from imagejob_runner.output import UNREAD
@@ -25,7 +26,8 @@ class Run:
     """A run whose numbers a test sets."""
 
     def __init__(self) -> None:
-        self.engine = SimpleNamespace(progress=Progress())
+        self.progress = Progress()
+        self.engine = SimpleNamespace(progress=self.progress, look=lambda: self.progress)
         self.already: Counter[str] = Counter()
         self.holds: list[Hold] = []
 
@@ -219,3 +221,26 @@ def test_the_log_s_form(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     else:
         assert "Z ERROR Ended: 5" in lines[0]
         assert lines[-1] == "ValueError: inside"
+
+
+def test_how_busy_a_pod_is_is_told_to_the_operator_and_to_prometheus() -> None:
+    observer, run, _ = observed()
+    assert observer.look().report().utilisation is None, "nothing has begun"
+    run.progress.describe(Step(name="decode", transform=Transform()), 4)
+    run.progress.describe(Step(name="solve", call=Call(function="a:b")), 1)
+    run.progress.stage_seconds.update(decode=38.8, solve=3.0)
+    run.progress.first_start, run.progress.seen, run.progress.cpus, run.progress.cpu_seconds = 10.0, 20.0, 4, 30.0
+    standing = observer.look()
+    told = standing.report().utilisation
+    assert told is not None
+    assert [(stage.name, stage.busy) for stage in told.stages] == [("decode", 97), ("solve", 30)]
+    assert (told.device, told.cpus) == (None, 75)
+    assert told.bottleneck == "decoding on 4 CPUs limits this job: give it more CPUs"
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in PodMetrics(lambda: standing).collect()
+        for sample in metric.samples
+    }
+    assert samples["imagejob_runner_step_busy_ratio", "decode"] == pytest.approx(0.97)
+    assert samples["imagejob_runner_cpu_busy_ratio",] == pytest.approx(0.75)
+    assert samples["imagejob_runner_bottleneck_ratio", "decode", "decode"] == pytest.approx(0.97)
