@@ -35,7 +35,7 @@ DOWNLOADS: Final = 16
 ALLOWED_PART: Final = 4
 """All workers together may use one part in so many of the memory for decoding without asking."""
 BANDS: Final = 3
-STILLBORN: Final = 6
+STILLBORN: Final = 4
 """So many workers one after the other that end before they say a word end the pool."""
 MOST_LOSSES: Final = 1
 """So often an image is done again with others when nobody knows what ended its worker; then alone."""

@@ -69,6 +69,15 @@ async def test_a_worker_that_does_not_move_is_replaced_and_its_image_has_timed_o
         assert all(one.error is None for number, one in found.items() if number != 5)
 
 
+async def test_what_is_done_comes_back_though_the_next_one_does_not_end() -> None:
+    async with a_pool(a_recipe(made=HarmfulRecipe)) as pool:
+        pool.submit(amid("endless", 12))
+        assert set(await taken(pool, 5)) == set(range(5))
+        pids, begun = worker_pids(pool), asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - begun < 2
+    assert all(map(gone, pids))
+
+
 async def test_a_defect_costs_one_image() -> None:
     async with a_pool(a_recipe(made=HarmfulRecipe)) as pool:
         found = await prepared(pool, amid("defect", 8))
@@ -109,7 +118,7 @@ async def test_workers_that_end_before_they_say_a_word_end_the_pool() -> None:
     async with a_pool(a_recipe(made=StillbornRecipe)) as pool:
         pool.submit([Request(0, "made://good", JPEG)])
         with pytest.raises(RunnerError, match="as soon as they start"):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await pool.take()
 
 
