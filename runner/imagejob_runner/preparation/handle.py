@@ -65,6 +65,7 @@ class WorkerHandle:
         self._unit = 0
         self._receiver = Receiver(connection)
         self._out: deque[memoryview] = deque()
+        self._waits = False
         self._on_message, self._on_exit = on_message, on_exit
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(connection, self._readable)
@@ -165,7 +166,9 @@ class WorkerHandle:
             try:
                 sent = self._socket.send(out[0])
             except (BlockingIOError, InterruptedError):
-                self._loop.add_writer(self._socket, self._write)
+                if not self._waits:
+                    self._waits = True
+                    self._loop.add_writer(self._socket, self._write)
                 return
             except OSError:  # it has ended, which is told elsewhere
                 out.clear()
@@ -174,7 +177,9 @@ class WorkerHandle:
                 out.popleft()
             else:
                 out[0] = out[0][sent:]
-        self._loop.remove_writer(self._socket)
+        if self._waits:
+            self._waits = False
+            self._loop.remove_writer(self._socket)
 
     def _readable(self) -> None:
         try:

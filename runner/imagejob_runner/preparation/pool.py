@@ -2,16 +2,14 @@
 
 import asyncio
 import math
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from imagejob_runner.daemon import in_daemon
 from imagejob_runner.device.split import cost
-from imagejob_runner.exceptions import ImageError, RunnerError
+from imagejob_runner.exceptions import RunnerError
 from imagejob_runner.images.probe import Probe
 from imagejob_runner.pipeline.retry import timeout_error
 from imagejob_runner.preparation import processes
@@ -23,8 +21,10 @@ from imagejob_runner.preparation.handle import UNIT, WorkerHandle
 from imagejob_runner.preparation.messages import Prepared, Request
 from imagejob_runner.preparation.orders import Orders
 from imagejob_runner.preparation.outcomes import Reader, read_probe
+from imagejob_runner.preparation.permits import Permit, Permits
 from imagejob_runner.preparation.places import is_remote
 from imagejob_runner.preparation.recipe import PreparationRecipe
+from imagejob_runner.preparation.watch import watch
 from imagejob_runner.preparation.wire import WireError
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ MOST_SECONDS: Final = 1e9
 """CPU time that a process can have."""
 _PAUSE_SECONDS: Final = 0.1
 _ENDING_SECONDS: Final = 0.4
-_KILLED_SECONDS: Final = 1.0
-
-Permit = Callable[[int, Probe], AbstractAsyncContextManager[None]]
 
 
 class PreparationPool:
@@ -80,7 +77,8 @@ class PreparationPool:
         slot_bytes: int = 0,
     ) -> None:
         self.slots = slots
-        self._recipe, self._count, self._permit = recipe, workers, permit
+        self._recipe, self._count = recipe, workers
+        self._permits = Permits(permit, self._fail)
         self._max_bytes = max(1, max_bytes // workers)
         self._allowance = max(0, min(max_decoded // (ALLOWED_PART * workers), large - 1))
         step = recipe.download_step
@@ -99,7 +97,6 @@ class PreparationPool:
         self._done: list[Prepared] = []
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._workers: dict[int, WorkerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._stillborn = 0
         self._retired = 0.0
@@ -126,7 +123,7 @@ class PreparationPool:
             self._files = np.ndarray((self.slots, self._slot_bytes), np.uint8, self.arena.memory)
         for index in range(self._count):
             self._start(index, ())
-        self._spawn(self._watch())
+        self._watching = asyncio.get_running_loop().create_task(watch(self._recipe, self._board, self._workers))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -134,8 +131,7 @@ class PreparationPool:
         self._over = True
         self._news.set()
         self._room.set()
-        for task in self._tasks:
-            task.cancel()
+        self._watching.cancel()
         workers = list(self._workers.values())
         for worker in workers:
             worker.close()
@@ -147,7 +143,7 @@ class PreparationPool:
             await _all_ended(workers)
         for worker in workers:
             worker.give_up()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._permits.end()
         self._board_memory.close()
         if self.arena is not None:
             self.arena.close()
@@ -238,12 +234,6 @@ class PreparationPool:
         self._news.set()
         self._room.set()
 
-    def _spawn(self, work: Any) -> "asyncio.Task[None]":  # noqa: ANN401  a coroutine
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     # Workers
 
     def _start(self, index: int, suspects: Sequence[Entry]) -> None:
@@ -280,7 +270,6 @@ class PreparationPool:
                 place = 0
                 for result in results:
                     place += self._on_result(worker, result, memoryview(payload)[place:])
-                self._news.set()
             case ["ask", int(number), *probe]:
                 self._on_ask(worker, number, read_probe(probe))
             case ["ready"]:
@@ -302,6 +291,8 @@ class PreparationPool:
 
     def _end(self, entry: Entry, prepared: Prepared) -> None:
         prepared.slot = entry.slot
+        if entry.request.data is not None:  # it was kept for another attempt
+            entry.request = Request(prepared.number, entry.request.url)
         if prepared.header is not None and self._files is not None:
             prepared.encoded = self._files[entry.slot, : prepared.provenance["inputBytes"]]
             entry.device_seconds = cost(prepared.header.width, prepared.header.height, None).gpu
@@ -325,24 +316,7 @@ class PreparationPool:
         if entry is None or entry.unit < 0:
             raise WireError("an image that was not handed out")
         worker.set_aside(entry)
-        entry.over = asyncio.Event()
-        entry.permit = self._spawn(self._permitted(worker, entry, entry.over, entry.permit, probe))
-
-    async def _permitted(
-        self, worker: WorkerHandle, entry: Entry, over: asyncio.Event, before: "asyncio.Task[None] | None", probe: Probe
-    ) -> None:
-        number = entry.request.number
-        if before is not None:
-            await asyncio.wait([before])
-        try:
-            async with self._permit(number, probe):
-                entry.granted = True
-                worker.send(("permit", number))
-                await over.wait()
-        except ImageError as error:
-            worker.send(("refuse", number, error.code, error.message, error.retryable))
-        except Exception as error:  # noqa: BLE001  it ends the run, which waits in `take`
-            self._fail(error)
+        self._permits.ask(worker, entry, probe)
 
     def _on_exit(self, worker: WorkerHandle, status: int | None) -> None:
         self._retired += worker.seconds
@@ -364,7 +338,8 @@ class PreparationPool:
             culprit = worker.suspect
         suspects = list(worker.suspects)
         for entry in worker.board.values():
-            self._let_go(entry)
+            entry.unit = -1
+            self._permits.let_go(entry)
             if entry is culprit:
                 if self._may_try_again(entry, step, worker, status):
                     suspects.insert(0, entry)
@@ -378,14 +353,6 @@ class PreparationPool:
         asyncio.get_running_loop().call_later(_PAUSE_SECONDS * self._stillborn, self._start, worker.index, suspects)
         self._dispatch()
 
-    def _let_go(self, entry: Entry) -> None:
-        entry.unit = -1
-        if entry.over is not None:
-            entry.over.set()
-            if not entry.granted and entry.permit is not None:
-                entry.permit.cancel()
-            entry.over, entry.granted = None, False
-
     def _may_try_again(self, entry: Entry, number: int, worker: WorkerHandle, status: int | None) -> bool:
         """Counts an attempt that ended a worker; the image fails if it was the last."""
         step = self._recipe.download_step if number == DOWNLOAD else self._recipe.decode_step
@@ -397,28 +364,7 @@ class PreparationPool:
         error = timeout_error(step) if worker.overdue else decoder_died(attempts, status, senseless=worker.senseless)
         timings = {step.name: float(step.timeout_seconds or 0) * attempts} if worker.overdue else {}
         self._end(entry, Prepared(entry.request.number, error, attempts, {}, timings, None, None, -1))
-        self._news.set()
         return False
-
-    async def _watch(self) -> None:
-        """Ends workers that do not move."""
-        steps = (self._recipe.download_step, self._recipe.decode_step)
-        limits = [step.timeout_seconds if step is not None else None for step in steps]
-        shortest = min((limit for limit in limits if limit is not None), default=None)
-        if shortest is None:
-            return
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(min(1.0, max(0.02, shortest / 10)))
-            for worker in list(self._workers.values()):
-                standing = self._board.standing(worker.index)
-                limit = limits[standing.step] if standing is not None else None
-                if standing is None or limit is None or worker.overdue or standing.number not in worker.board:
-                    continue
-                if time.monotonic() - standing.since > limit:
-                    worker.overdue = True
-                    worker.kill()
-                    loop.call_later(_KILLED_SECONDS, worker.give_up)
 
     # Handing out
 

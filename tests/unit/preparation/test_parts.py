@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagejob_runner.device.jpeg import Header
@@ -52,6 +52,7 @@ class TestSlots:
 
 
 class TestMessages:
+    @settings(max_examples=40)
     @given(st.lists(st.tuples(Json, st.binary(max_size=300)), max_size=6), st.integers(1, 400))
     def test_they_arrive_as_they_were_sent_however_they_are_cut(self, messages: list[tuple[Any, bytes]], cut: int) -> None:
         stream = b"".join(b"".join(framed(value, [payload])) for value, payload in messages)

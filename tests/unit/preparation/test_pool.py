@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -309,13 +310,18 @@ class TestLarge:
                 await pool.wait_free()
 
 
+def open_files() -> list[str]:
+    gc.collect()  # of tests before
+    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208  numbers of files
+
+
 class TestEnd:
     async def test_nothing_is_left(self, tmp_path: Path) -> None:
         (tmp_path / "a.jpg").write_bytes(JPEG)
         async with a_pool() as first:  # the server stays
             await prepared(first, [Request(0, str(tmp_path / "a.jpg"))])
         del first
-        before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208  numbers of files
+        before = open_files()
         async with a_pool(workers=2) as pool:
             await prepared(pool, [Request(0, str(tmp_path / "a.jpg"))])
             await until(lambda: len(worker_pids(pool)) == 2)
@@ -324,7 +330,7 @@ class TestEnd:
         assert await pool.wait_free() == 0
         assert all(map(gone, pids))
         pool.pixels = pool.arena = None
-        assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208  as above
+        assert open_files() == before
 
     async def test_what_is_under_way_is_dropped_at_once(self) -> None:
         async def never(_: str) -> tuple[int, dict[str, str], bytes]:
