@@ -145,8 +145,9 @@ class PreparationPool:
             worker.give_up()
         await self._permits.end()
         self._board_memory.close()
-        if self.arena is not None:
-            self.arena.close()
+        arena, self.arena, self.pixels, self._files = self.arena, None, None, None
+        if arena is not None:
+            arena.close()
 
     @property
     def free(self) -> int:

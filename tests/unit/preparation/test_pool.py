@@ -329,7 +329,6 @@ class TestEnd:
         assert await pool.take() == []
         assert await pool.wait_free() == 0
         assert all(map(gone, pids))
-        pool.pixels = pool.arena = None
         assert open_files() == before
 
     async def test_what_is_under_way_is_dropped_at_once(self) -> None:
