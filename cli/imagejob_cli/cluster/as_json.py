@@ -28,6 +28,7 @@ def job_object(job: JobView) -> dict[str, Any]:
         "imagesPerSecond": job.rate,
         "pods": job.pods,
         "waitingForLimit": job.waiting,
+        "bottleneck": job.bottleneck or None,
         "eta": job.eta and job.eta.isoformat(),
         "startTime": job.started and job.started.isoformat(),
         "completionTime": job.completed and job.completed.isoformat(),

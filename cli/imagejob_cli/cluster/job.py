@@ -57,6 +57,8 @@ class JobView:
     eta: datetime | None
     started: datetime | None
     completed: datetime | None
+    bottleneck: str
+    """What limits it and what would help, as most of its pods say."""
     suspend: bool
     """What the spec asks for."""
     cancel: bool
@@ -86,6 +88,7 @@ class JobView:
             eta=_time(status.get("eta")),
             started=_time(status.get("startTime")),
             completed=_time(status.get("completionTime")),
+            bottleneck=_text(status.get("bottleneck")),
             suspend=spec.get("suspend") is True,
             cancel=spec.get("cancel") is True,
             output=output,

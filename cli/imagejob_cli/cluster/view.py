@@ -80,6 +80,8 @@ def job_lines(job: JobView, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     yield "state", f"{state}, deleted" if job.name in snapshot.missing else state
     if job.failed:
         yield "failed", f"{job.failed:,}"
+    if job.bottleneck and job.finished is None:
+        yield "bottleneck", printable(job.bottleneck)
     for index, why in enumerate(words.hindrances(job)):
         yield "" if index else "why", why
 

@@ -156,6 +156,10 @@ class Observer:
         )
         return self.latest
 
+    def overall(self) -> Utilisation:
+        """How busy everything has been since the first image; to be called as `look` is."""
+        return utilisation(self.run.engine.look().times) if self.run is not None else Utilisation()
+
     def _images(self, progress: Progress) -> PodImages:
         found = self.run.already if self.run is not None else self.rows.statuses if self.rows is not None else Counter[str]()
         rows: Counter[str] = Counter()

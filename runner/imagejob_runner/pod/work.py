@@ -28,6 +28,7 @@ from imagejob_runner.pod.reporter import Reporter, own_pod
 from imagejob_runner.pod.standing import Observer
 from imagejob_runner.preparation import processes as preparation
 from imagejob_runner.shard import ShardRequest, ShardRun
+from imagejob_runner.startup import process_begun
 from imagejob_runner.storage import OutputStore
 from nodelease import LeaseClient
 
@@ -108,6 +109,9 @@ class _ShardWork:
                     await asyncio.to_thread(client.close)
         standing = self._observer.look()
         logger.info("Done with the shards after %.1f s: %s", now() - begun, summary_line(standing))
+        limiting = self._observer.overall().bottleneck
+        if limiting is not None:
+            logger.info("%s", limiting.message[0].upper() + limiting.message[1:])
 
     async def _work(self, client: LeaseClient | None) -> None:
         if self._retry:
@@ -134,6 +138,7 @@ class _ShardWork:
 
         async def when_ready() -> None:
             ready.set()
+            logger.info("Ready for the first image %.1f s after the start of the process", now() - process_begun())
 
         task = asyncio.create_task(run.run(when_ready))
         if await stop.during(task):

@@ -159,3 +159,11 @@ def test_the_verdict_waits_for_all_named_jobs() -> None:
     assert verdict(snapshot(finished("Succeeded", name="a"), finished("PartiallySucceeded", name="b")), ["a", "b"]) == 5
     assert verdict(snapshot(running(), missing=frozenset({"demo"})), ["demo"]) == 4
     assert verdict(snapshot(finished("Succeeded"), missing=frozenset({"demo"})), ["demo"]) == 0
+
+
+def test_what_limits_a_job_is_told_while_it_runs() -> None:
+    says = "decoding on 4 CPUs limits this job: give it more CPUs"
+    moment = snapshot(running(bottleneck=says))
+    assert f"bottleneck  {says}" in rendered(moment)
+    assert snapshot_object(moment)["jobs"][0]["bottleneck"] == says
+    assert not any(says in line for line in rendered(snapshot(finished("Succeeded", bottleneck=says))))
