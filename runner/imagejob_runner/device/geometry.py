@@ -37,7 +37,7 @@ class Side:
 
     def taps(self, support: float) -> int:
         """Most pixels that one of the result is made of."""
-        return math.ceil(support * max(self.scale, 1.0)) * 2 + 1
+        return _taps(support * max(self.scale, 1.0))
 
     def used(self, support: float) -> tuple[int, int]:
         """First pixel that any of the result is made of, and the one after the last."""
@@ -61,6 +61,15 @@ class Scaling:
     """EXIF's, of what turns the stored picture upright."""
     offset: tuple[int, int]
     """Column and row of the result's left upper corner in the input."""
+
+
+def most_taps(support: float) -> int:
+    """Most pixels that one pixel of any result of `scaling` is made of."""
+    return _taps(support * 2 * REDUCING_GAP)
+
+
+def _taps(reach: float) -> int:
+    return math.ceil(reach) * 2 + 1
 
 
 def scaling(width: int, height: int, orientation: int, preprocess: Preprocess) -> Scaling | None:

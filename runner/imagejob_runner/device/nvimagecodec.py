@@ -50,4 +50,5 @@ def _picture(image: object) -> Picture | None:
     height, width, channels = found["shape"]
     row, pixel, _ = found["strides"] or (width * channels, channels, 1)
     # What is not RGB in one piece is not what was asked for.
+    # It frees the picture's memory in the order of the stream that it was given.
     return Picture(found["data"][0], width, height, row, image) if (channels, pixel) == (3, 3) else None

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from imagejob_api.pipeline import Preprocess
-from imagejob_runner.device.geometry import SUPPORT, Scaling, strides
+from imagejob_runner.device.geometry import SUPPORT, Scaling, most_taps, strides
 from imagejob_runner.device.kernels import Column, scale_first, scale_second, weigh
 from imagejob_runner.device.picture import Picture
 
@@ -21,7 +21,7 @@ def resize(pictures: Sequence[Picture], how: Sequence[Scaling], batch: torch.Ten
     """Scales pictures into a batch, on the stream that is the calling thread's. Returns before that is done.
 
     Args:
-        pictures: At least one. Their memory must stay until the stream has come by.
+        pictures: At least one. Their memory must stay until the stream has come by, or be freed in its order.
         how: What `geometry.scaling` says of each.
         batch: The inputs, shape (images, size, size, 3), type uint8, contiguous, on the pictures' device.
         places: Which of the inputs each becomes.
@@ -29,7 +29,8 @@ def resize(pictures: Sequence[Picture], how: Sequence[Scaling], batch: torch.Ten
     """
     support, size = SUPPORT[preprocess.filter], preprocess.size
     table, sides, bytes_between = _table(pictures, how, places, size, support)
-    taps = _power_of_two(int(table[:, [Column.FIRST_TAPS, Column.SECOND_TAPS]].max()))
+    # As many as there can be, so that Triton compiles once.
+    taps = _power_of_two(most_taps(support))
     lines = int(table[:, Column.LINES].max())
     device, count = batch.device, len(pictures)
     known, edges = _sent(table, device), _sent(sides, device)

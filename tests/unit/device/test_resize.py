@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imagejob_api.pipeline import Preprocess
-from imagejob_runner.device.geometry import SUPPORT, scaling, strides, upright
+from imagejob_runner.device.geometry import SUPPORT, most_taps, scaling, strides, upright
 from imagejob_runner.images.decode import TRANSPOSE
 from imagejob_runner.images.preprocess import to_array
 from tests.tools.pillow_scaling import scaled
@@ -66,6 +66,7 @@ def test_the_geometry_is_pillows(width: int, height: int, method: str, name: str
     preprocess = Preprocess.model_validate({"size": size, "resize": method, "filter": name, "cropFraction": fraction})
     found = scaling(width, height, 1, preprocess)
     if found is not None:
+        assert max(found.first.taps(SUPPORT[name]), found.second.taps(SUPPORT[name])) <= most_taps(SUPPORT[name])
         assert np.array_equal(scaled(pixels(width, height), found, preprocess, BACKGROUND), by_pillow(pixels(width, height), 1, preprocess))
 
 
