@@ -19,7 +19,7 @@ _UNITS: Final = 2
 _LEAST_AHEAD: Final = 8
 """Images that a worker has at least which fetches several at once."""
 
-OnMessage = Callable[["WorkerHandle", Any, bytes], None]
+OnMessage = Callable[["WorkerHandle", Any, bytes | bytearray], None]
 OnExit = Callable[["WorkerHandle", int | None], None]
 """Also told is the exit status, or minus the signal; None if nobody knows."""
 

@@ -17,19 +17,15 @@ _BANDS: Final = 3
 _ORIENTATIONS: Final = 8
 
 
-def outcome(task: "Task") -> tuple[list[object], bytes]:
-    """The end of an image as JSON and bytes."""
-    error, probe, image, payload = task.error, task.probe, task.image, b""
+def outcome(task: "Task") -> list[object]:
+    """The end of an image as JSON; its picture, if it has one, is sent behind."""
+    error, probe, image = task.error, task.probe, task.image
     failure = None if error is None else [error.code, error.message, error.retryable]
     header = None if probe is None else [probe.format, probe.width, probe.height, probe.draft]
-    picture = None
-    if image is not None and error is None:
-        profile = image.info.get("icc_profile", b"")
-        payload = image.tobytes() + profile
-        picture = [image.width, image.height, len(profile)]
+    picture = None if image is None else [image.width, image.height, len(image.info.get("icc_profile", b""))]
     undecoded = task.undecoded
     encoded = None if undecoded is None else [undecoded.width, undecoded.height, undecoded.orientation]
-    return [task.number, failure, task.attempts, task.sha256, task.size, header, *task.seconds, picture, encoded], payload
+    return [task.number, failure, task.attempts, task.sha256, task.size, header, *task.seconds, picture, encoded]
 
 
 class Reader:

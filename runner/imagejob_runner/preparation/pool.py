@@ -264,7 +264,7 @@ class PreparationPool:
         else:
             self._dispatch()
 
-    def _on_message(self, worker: WorkerHandle, value: Any, payload: bytes) -> None:  # noqa: ANN401  anything at all
+    def _on_message(self, worker: WorkerHandle, value: Any, payload: bytes | bytearray) -> None:  # noqa: ANN401  anything at all
         match value:
             case ["done", float(seconds), [*results]]:
                 worker.seconds = max(worker.seconds, min(seconds, MOST_SECONDS))

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from PIL import Image
@@ -14,6 +14,7 @@ from imagejob_runner.exceptions import ImageError, InvalidJobError
 from imagejob_runner.fetch.local import read_file
 from imagejob_runner.images import transform
 from imagejob_runner.images.decode import Opened
+from imagejob_runner.images.memory import RGB_BYTES
 from imagejob_runner.images.preprocess import to_input
 from imagejob_runner.images.probe import Probe
 from imagejob_runner.preparation.arena import SharedMemory
@@ -125,8 +126,8 @@ class Preparer:
         if waiting is not None and self._left_to_device(task, task.data, waiting):
             return
         opened = Opened(task.data, recipe.decode, self._target)
-        task.probe = opened.probe
-        if opened.probe.memory > self._allowance and not task.permitted:
+        task.probe = probe = self._as_counted(opened.probe)
+        if probe.memory > self._allowance and not task.permitted:
             raise AskFirst
         image = transform.apply(opened.pixels(), recipe.operations, recipe.decode.background)
         if recipe.preprocess is not None:
@@ -136,6 +137,12 @@ class Preparer:
             self._memory[place : place + size] = to_input(image, recipe.preprocess, recipe.decode.background).tobytes()
         if recipe.keep_image:
             task.image = image
+
+    def _as_counted(self, probe: Probe) -> Probe:
+        """A header with the memory that is needed until the picture has arrived in the runner."""
+        if not self._recipe.keep_image or self._recipe.operations:
+            return probe
+        return replace(probe, memory=max(probe.memory, (RGB_BYTES + CHANNELS) * probe.width * probe.height))
 
     def _left_to_device(self, task: Task, data: bytes, waiting: float) -> bool:
         """Puts a file into its slot as it is, if the device decodes it and does so sooner."""

@@ -3,14 +3,20 @@
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Final
 
-from imagejob_runner.preparation.wire import framed
+from PIL import Image
+
+from imagejob_runner.preparation.wire import heading
 
 PART: Final = 32
 """Results that are worth a message."""
+BAND_BYTES: Final = 1 << 20
+"""Bytes of pictures that are worth a message, and what is made of a larger one at a time."""
 PATIENCE_SECONDS: Final = 0.05
 """How long a result may wait for others."""
+_BANDS: Final = 3
 
 
 class Sender:
@@ -23,7 +29,8 @@ class Sender:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._results: list[list[object]] = []
-        self._payload: list[bytes] = []
+        self._pictures: list[Image.Image] = []
+        self._bytes = 0
         self._oldest = 0.0
         self.ended = False
         """Whether the runner is gone."""
@@ -32,16 +39,17 @@ class Sender:
         # A decoding that takes long does not hold the interpreter, so a thread can send what is done meanwhile.
         threading.Thread(target=self._look_after, name="sender", daemon=True).start()
 
-    def add(self, result: list[object], payload: bytes) -> None:
-        """A result, which goes out with others, soon."""
+    def add(self, result: list[object], picture: Image.Image | None) -> None:
+        """A result and its picture, which go out with others, soon."""
         with self._lock:
             if not self._results:
                 self._oldest = time.monotonic()
                 self._some.set()
             self._results.append(result)
-            if payload:
-                self._payload.append(payload)
-            if len(self._results) >= PART:
+            if picture is not None:
+                self._pictures.append(picture)
+                self._bytes += picture_bytes(picture)
+            if len(self._results) >= PART or self._bytes >= BAND_BYTES:
                 self._flush()
 
     def flush(self) -> None:
@@ -53,18 +61,21 @@ class Sender:
         """A message of its own, behind all results so far."""
         with self._lock:
             self._flush()
-            self._send(value, [])
+            self._send(value, [], 0)
 
     def _flush(self) -> None:
         if self._results:
             results, self._results = self._results, []
-            payload, self._payload = self._payload, []
-            self._send(("done", time.process_time(), results), payload)
+            pictures, self._pictures = self._pictures, []
+            size, self._bytes = self._bytes, 0
+            self._send(("done", time.process_time(), results), pictures, size)
 
-    def _send(self, value: object, payload: list[bytes]) -> None:
+    def _send(self, value: object, pictures: list[Image.Image], size: int) -> None:
         try:
-            for block in framed(value, payload):
-                self._socket.sendall(block)
+            self._socket.sendall(heading(value, size))
+            for picture in pictures:
+                for block in _blocks(picture):
+                    self._socket.sendall(block)
         except OSError:
             self.ended = True
 
@@ -77,3 +88,19 @@ class Sender:
                     self._flush()
                 if not self._results:
                     self._some.clear()
+
+
+def picture_bytes(picture: Image.Image) -> int:
+    """How many bytes an RGB picture is sent as: its pixels, and its colour profile behind them."""
+    return _BANDS * picture.width * picture.height + len(picture.info.get("icc_profile", b""))
+
+
+def _blocks(picture: Image.Image) -> Iterator[bytes]:
+    # A large picture is not there twice, as pixels and as bytes.
+    rows = max(1, BAND_BYTES // (_BANDS * picture.width))
+    if rows >= picture.height:
+        yield picture.tobytes()
+    else:
+        for top in range(0, picture.height, rows):
+            yield picture.crop((0, top, picture.width, min(picture.height, top + rows))).tobytes()
+    yield picture.info.get("icc_profile", b"")

@@ -27,8 +27,13 @@ def framed(value: object, payload: Sequence[bytes] = ()) -> list[bytes]:
         value: What JSON can say.
         payload: Bytes that go with it.
     """
+    return [heading(value, sum(map(len, payload))), *payload]
+
+
+def heading(value: object, size: int) -> bytes:
+    """The beginning of a message that `size` bytes follow."""
     head = _ENCODER.encode(value).encode()
-    return [_LENGTHS.pack(len(head), sum(map(len, payload))) + head, *payload]
+    return _LENGTHS.pack(len(head), size) + head
 
 
 class Receiver:
@@ -41,44 +46,67 @@ class Receiver:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._buffer = bytearray()
+        self._value: Any = None
+        self._payload: bytearray | None = None
+        self._filled = 0
         self.ended = False
         """Whether the other side is gone."""
 
-    def messages(self) -> Iterator[tuple[Any, bytes]]:
+    def messages(self) -> Iterator[tuple[Any, bytes | bytearray]]:
         """What has come by now and is whole: values with their bytes.
 
         Raises:
             WireError: It is no message.
         """
         while self._receive():
+            if self._payload is not None and self._filled == len(self._payload):
+                value, payload = self._value, self._payload
+                self._value = self._payload = None
+                yield value, payload
             yield from self._whole()
 
     def _receive(self) -> bool:
         try:
-            block = self._socket.recv(_BLOCK, socket.MSG_DONTWAIT)
+            if self._payload is None:
+                block = self._socket.recv(_BLOCK, socket.MSG_DONTWAIT)
+                self._buffer += block
+                count = len(block)
+            else:
+                with memoryview(self._payload) as rest:
+                    count = self._socket.recv_into(rest[self._filled :], 0, socket.MSG_DONTWAIT)
+                self._filled += count
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
-            block = b""
-        if not block:
-            self.ended = True
-            return False
-        self._buffer += block
-        return True
+            count = 0
+        self.ended = not count
+        return bool(count)
 
     def _whole(self) -> Iterator[tuple[Any, bytes]]:
+        """Messages in the buffer. Of one whose bytes have not all come the rest is received where it stays."""
         buffer, start = self._buffer, 0
         while len(buffer) - start >= _LENGTHS.size:
             head, tail = _LENGTHS.unpack_from(buffer, start)
             if head > _MOST_JSON or tail > _MOST_BYTES:
                 raise WireError(f"a message of {head} and {tail} bytes")
             middle = start + _LENGTHS.size + head
-            if len(buffer) < middle + tail:
+            if len(buffer) < middle:
                 break
             try:
                 value = json.loads(buffer[start + _LENGTHS.size : middle])
             except (ValueError, RecursionError) as error:
                 raise WireError("not JSON") from error
-            yield value, bytes(memoryview(buffer)[middle : middle + tail])
             start = middle + tail
+            if len(buffer) < start:
+                self._begin(value, buffer[middle:], tail)
+                break
+            yield value, bytes(memoryview(buffer)[middle:start])
         del buffer[:start]
+
+    def _begin(self, value: object, first: bytearray, size: int) -> None:
+        try:
+            payload = bytearray(size)
+        except MemoryError as error:
+            raise WireError(f"a message of {size} bytes") from error
+        payload[: len(first)] = first
+        self._value, self._payload, self._filled = value, payload, len(first)

@@ -116,12 +116,12 @@ class _Worker:
         self._ended = self._receiver.ended
         self._wake.set()
 
-    def _add(self, entries: list[list[Any]], payload: bytes) -> None:
-        place = 0
+    def _add(self, entries: list[list[Any]], payload: bytes | bytearray) -> None:
+        view, place = memoryview(payload), 0
         for number, order, slot, used, url, size in entries:
             data = None
             if size is not None:
-                data = payload[place : place + size]
+                data = bytes(view[place : place + size])
                 place += size
             self._inbox.append(Task(number, order, slot, url, data, used))
 
@@ -249,7 +249,7 @@ class _Worker:
         if task.held:
             held, task.held = task.held, 0
             self._later(self._budget.give_back(task.order, held))
-        self._sender.add(*outcome(task))
+        self._sender.add(outcome(task), task.image)
         if not self._inbox:
             self._wake.set()
 

@@ -132,6 +132,40 @@ async def test_pictures_that_are_kept_come_back_with_their_profile(tmp_path: Pat
         assert found[2].image is None
 
 
+async def test_pictures_of_all_sizes_arrive_whole(tmp_path: Path) -> None:
+    profile = b"\0" * 36 + b"acsp" + b"\0" * 88
+    noise = np.random.default_rng(1)
+    pictures = [
+        Image.fromarray(noise.integers(0, 256, (*size, 3), np.uint8)) for size in ((1201, 901), (3, 2), (7, 1), (2, 190_000), (900, 700))
+    ]
+    for number, picture in enumerate(pictures):
+        picture.save(tmp_path / f"{number}.png", icc_profile=profile if number % 2 == 0 else None)
+    async with a_pool(a_recipe(model=False, keep_image=True), workers=2) as pool:
+        requests = [Request(number, str(tmp_path / f"{number % len(pictures)}.png")) for number in range(25)]
+        found = await prepared(pool, requests)
+    for number, one in found.items():
+        expected = pictures[number % len(pictures)]
+        assert one.image is not None
+        assert one.image.size == expected.size
+        assert one.image.tobytes() == expected.tobytes()
+        assert one.image.info == ({"icc_profile": profile} if number % len(pictures) % 2 == 0 else {})
+
+
+async def test_a_picture_that_is_kept_counts_until_it_has_arrived(tmp_path: Path) -> None:
+    asked = []
+
+    @contextlib.asynccontextmanager
+    async def permit(_: int, probe: Probe) -> AsyncIterator[None]:
+        asked.append(probe.memory)
+        yield
+
+    (tmp_path / "a.png").write_bytes(encoded(SMALL, "PNG"))
+    for operations in ([], [Operation(thumbnail=Thumbnail(width=9, height=9))]):
+        async with a_pool(a_recipe(operations=operations, model=False, keep_image=True), large=10, permit=permit) as pool:
+            await prepared(pool, [Request(0, str(tmp_path / "a.png"))])
+    assert asked == [7 * 64 * 48, 4 * 64 * 48]
+
+
 async def test_without_a_model_there_is_no_arena(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(SMALL, "PNG"))
     async with a_pool(a_recipe(model=False, keep_image=True)) as pool:
