@@ -4,6 +4,7 @@ A compiler's time is spent on a thread of its own; passes go on with the network
 that it answers the same within `tolerance`. It is for one size of batch: smaller ones, as the last, keep the network that takes any.
 """
 
+import ctypes
 import importlib.util
 import logging
 import os
@@ -32,9 +33,14 @@ _SAVED: Final = {True: 0.38, False: 0.15}
 images a second; in fp32 it is a guess on the safe side. On CPUs nothing is compiled: it would take minutes of what passes run on."""
 _BUSY: Final = 0.7
 """Part of the time for which the device computes, below which quicker passes would only wait longer."""
+_GIVE_UP_SECONDS: Final = 5.0
 _LEAST_PASSES: Final = 20
 """Before anything is concluded from them."""
 _TOLERANCES: Final = {Precision.FP32: 1e-3, Precision.FP16: 1e-2, Precision.BF16: 3e-2}
+
+
+class _GivenUp(BaseException):
+    """Raised in the thread that compiles."""
 
 
 def pays(left: int, seconds: float, busy: float, device: str, precision: Precision) -> bool:
@@ -87,13 +93,13 @@ class Compilation:
         self.thread: threading.Thread | None = None
         """Where it is compiled, once that has begun."""
 
-    def consider(self, images: int, seconds: float, left: int) -> None:
+    def consider(self, images: int, seconds: float, left: int | None) -> None:
         """Notes a pass, and begins to compile if that pays. Not to be called by two threads at once.
 
         Args:
             images: In the pass.
             seconds: Of the device.
-            left: Images that are still to come.
+            left: Images that are still to come; if nobody knows, as many are expected as there were.
         """
         if self._decided:
             return
@@ -103,16 +109,30 @@ class Compilation:
         if self._passes < _LEAST_PASSES:
             return
         busy = self._seconds / max(time.monotonic() - self._since, 1e-9)
+        if left is None:
+            left = self._images
         if pays(left, self._seconds / self._images, busy, self._example.device.type, self._precision):
             self._decided = True
             self.thread = threading.Thread(target=self._work, name="compile", daemon=True)
             self.thread.start()
+
+    def close(self) -> None:
+        """Gives up compiling, if that is under way; returns when it has, or after a few seconds.
+
+        A process that ends in the middle of it would be aborted.
+        """
+        thread = self.thread
+        if thread is not None and thread.is_alive():
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_GivenUp))
+            thread.join(_GIVE_UP_SECONDS)
 
     def _work(self) -> None:
         begun = time.monotonic()
         try:
             compiled = self._compile()
             difference = self._difference(compiled)
+        except _GivenUp:
+            return
         except Exception as error:  # noqa: BLE001  a compiler may fail in any way; the network then runs as it is
             logger.warning("the model is not compiled: %s: %s", type(error).__name__, first_line(error))
             return

@@ -80,7 +80,7 @@ class Predictor:
             labels=names,
         )
         self._try_out(infer.preprocess.size)
-        self._compilation = compilation_of(self._network, self._forward, infer)
+        self._compilation = _compilation_of(self._network, self._forward, infer)
 
     def launch(self, batch: Batch) -> Pass:
         """Starts a forward pass over any number of images; see `Forward.launch`."""
@@ -90,12 +90,17 @@ class Predictor:
         """Runs the model over any number of images, and waits for the answers; see `Pass.answers`."""
         return self.launch(batch).answers()
 
-    def consider_compiling(self, settled: Pass, left: int) -> None:
+    def close(self) -> None:
+        """Ends what goes on beside passes; may take seconds."""
+        if self._compilation is not None:
+            self._compilation.close()
+
+    def consider_compiling(self, settled: Pass, left: int | None) -> None:
         """Begins to compile the model beside its work, once at most, when that pays.
 
         Args:
             settled: A pass that is settled.
-            left: Images of this process that are still to come.
+            left: Images of this process that are still to come; None if nobody knows.
         """
         if self._compilation is not None:
             self._compilation.consider(settled.images, settled.seconds, left)
@@ -109,7 +114,7 @@ class Predictor:
             raise ModelError(f"the model fails on a plain grey image: {answer.message}")
 
 
-def compilation_of(network: Network, forward: Forward, infer: Infer) -> Compilation | None:
+def _compilation_of(network: Network, forward: Forward, infer: Infer) -> Compilation | None:
     """What may compile a network; None where it is to stay as it is."""
     if infer.compile == "off" or network.device.type == "cpu":
         return None

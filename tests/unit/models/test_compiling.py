@@ -1,6 +1,7 @@
 """Compiling beside the work: only when it pays, only if the answers are the same, and never a reason to fail."""
 
 import logging
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -43,7 +44,7 @@ def able(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "pays", lambda left, *_: left >= MILLION)
 
 
-def work(each: Compilation, left: int, passes: int = 20) -> None:
+def work(each: Compilation, left: int | None, passes: int = 20) -> None:
     for _ in range(passes):
         each.consider(IMAGES, 0.01, left)
     if each.thread is not None:
@@ -105,6 +106,39 @@ def test_nothing_is_done_before_it_pays_and_then_once() -> None:
     work(each, MILLION - 1, passes=100)
     work(each, MILLION, passes=100)
     assert len(made) == 1
+
+
+def test_where_nobody_knows_what_is_left_as_much_is_expected_as_there_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "pays", lambda left, *_: left >= 40 * IMAGES)
+    each = compilation(forward(), Doubtful)
+    work(each, None, passes=39)
+    assert each.thread is None
+    work(each, None, passes=1)
+    assert each.thread is not None
+
+
+def test_a_process_that_ends_gives_it_up() -> None:
+    begun, never, goes_on = threading.Event(), threading.Event(), []
+
+    def compile_it() -> compiling.Run:
+        begun.set()
+        try:
+            while not never.wait(0.001):
+                pass
+            return Doubtful()
+        finally:
+            goes_on.append("ended")
+
+    model = forward()
+    each = compilation(model, compile_it)
+    for _ in range(20):
+        each.consider(IMAGES, 0.01, MILLION)
+    assert begun.wait(60)
+    each.close()
+    assert each.thread is not None
+    assert not each.thread.is_alive()
+    assert (goes_on, model.network) == (["ended"], plain)
+    each.close()
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class InferenceWork:
         self.batch_size: Final = batch_size(infer)
         """Largest batch."""
         self.images_left: Callable[[], int] | None = None
-        """Says how many images of this process are still to come; where nobody knows, no model is compiled."""
+        """Says how many images of this process are still to come; None where nobody knows."""
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"infer-{name}")
         self._describing = ThreadPoolExecutor(1, thread_name_prefix=f"describe-{name}")
 
@@ -59,6 +59,7 @@ class InferenceWork:
         return self._predictor.decodes
 
     async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self._predictor.close)
         for threads in (self._threads, self._describing):
             threads.shutdown(wait=True, cancel_futures=True)
 
@@ -89,8 +90,7 @@ class InferenceWork:
         """
         await in_thread(self._threads, batch.under_way.settle)
         self._memory.release_inputs(batch.flights)
-        if self.images_left is not None:
-            self._predictor.consider_compiling(batch.under_way, self.images_left())
+        self._predictor.consider_compiling(batch.under_way, self.images_left() if self.images_left is not None else None)
 
     async def finish(self, batch: "Batch") -> list[ImageError | None]:
         """Stores each answer under the step's name; for each image, None or why it fails."""
