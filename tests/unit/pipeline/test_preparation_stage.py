@@ -115,7 +115,7 @@ async def test_pictures_that_are_kept_are_bounded_and_stragglers_of_old_chunks_g
     fill(tmp_path, [1, 1, young])
     whole = {"name": "whole", "transform": {}}
     steps: list[dict[str, Any]] = [DOWNLOAD, whole, step("look", look, limits=("alpha",), concurrency=2)]
-    settings = EngineSettings(cpus=2, max_decoded=2 * 4 * SIDE * SIDE)
+    settings = EngineSettings(cpus=2, max_decoded=2 * 7 * SIDE * SIDE)  # 7 bytes a pixel until it has been handed on, 4 from then on
     shop = Workshop(steps, [1, 1, young], limiter=FreeForAll(), folder=str(tmp_path), settings=settings)
     running = asyncio.create_task(shop.run())
     await until(lambda: shop.engine.progress.stage_images["whole"] >= 2)
