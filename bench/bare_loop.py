@@ -1,4 +1,5 @@
-"""A loop over tensors in memory that only runs the model: the most that the hardware gives. ``FOLDER plain``, ``prepared`` or ``passes``.
+"""A loop over tensors in memory that only runs the model: the most that the hardware gives. ``FOLDER plain THREADS``, or
+``prepared`` or ``passes``.
 
 `plain` is the network as a user of torch loads it, `prepared` what the runner makes of it (batch normalisation and padding folded,
 activations in place), both in the step's batches. `passes` is the latter in passes of as many images as the runner takes, which suit the
@@ -35,14 +36,14 @@ def prepared() -> tuple[torch.nn.Module, torch.memory_format, int]:
 
 def passes() -> tuple[torch.nn.Module, torch.memory_format, int]:
     """The same, in the runner's passes."""
-    infer = next(step["infer"] for step in steps(**INFER) if "infer" in step)
+    infer = next(step["infer"] for step in steps(**{**INFER, "threads": int(sys.argv[3])}) if "infer" in step)
     return *prepared()[:2], Network(Infer.model_validate(infer), weights()).best_batch
 
 
 def main() -> None:
     """Prints the rate as JSON."""
     network, layout, size = {"plain": plain, "prepared": prepared, "passes": passes}[sys.argv[2]]()
-    torch.set_num_threads(INFER["threads"])
+    torch.set_num_threads(int(sys.argv[3]))
     arrays = [np.array(Image.open(path).convert("RGB").resize((SIZE, SIZE))) for path in sorted(Path(sys.argv[1]).glob("*.jpg"))]
     pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float()
     batches = [batch.contiguous(memory_format=layout) for batch in ((pixels - 127) / 128).split(size)]

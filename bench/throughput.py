@@ -28,7 +28,7 @@ from bench.figures import Figure, Measured
 from bench.runs import documents_of, run_documents
 from imagejob_runner.process import ALLOCATOR_VARIABLES, THREAD_VARIABLES
 
-ROUNDS, COPIES, BATCH, LEAST_RATIO = 5, 2, 32, 0.95
+ROUNDS, COPIES, BATCH, LEAST_RATIO = 5, 2, 32, 0.97
 NETWORKS = ("plain", "prepared", "passes")
 """Of `bench.bare_loop`."""
 INFER: dict[str, Any] = {"batchSize": BATCH, "threads": 1, "device": "cpu"}
@@ -42,7 +42,7 @@ def measure() -> Measured:
     most_holds = 0
     for _ in range(ROUNDS):
         for network in NETWORKS:
-            rates[network].append(_bare(str(folder), network))
+            rates[network].append(bare(str(folder), network))
         answer = _runner(str(folder.resolve()))
         gpu = answer["limits"]["gpu"]
         rates["runner"].append(round(answer["images"]["succeeded"] / gpu["heldSeconds"], 2))
@@ -73,9 +73,9 @@ def _runner(folder: str) -> dict[str, Any]:
     return run_documents(*documents_of("throughput", steps, {"prefix": {"url": folder}}, slots=1, chunkSize=BATCH * 4))
 
 
-def _bare(folder: str, network: str) -> float:
+def bare(folder: str, network: str, threads: int = INFER["threads"]) -> float:
     """Images a second of a loop that does nothing else, in a process with the same allocator."""
-    command = [sys.executable, "-m", "bench.bare_loop", folder, network]
+    command = [sys.executable, "-m", "bench.bare_loop", folder, network, str(threads)]
     environment = {**os.environ, **ALLOCATOR_VARIABLES, **THREAD_VARIABLES}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     answer: float = json.loads(done.stdout)["imagesPerSecond"]

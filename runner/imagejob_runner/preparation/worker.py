@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import os
 import signal
 import socket
 import sys
@@ -34,6 +35,8 @@ from imagejob_runner.preparation.preparer import AskFirst, Preparer, Task
 from imagejob_runner.preparation.sender import Sender
 from imagejob_runner.preparation.wire import Receiver
 
+NICENESS: Final = 10
+"""Inference and its interpreter have the CPU first: what is prepared too late is prepared when they have nothing to do."""
 BYTES_GUESS: Final = 256 * 1024
 """Size assumed of an image before any has been downloaded, in bytes."""
 
@@ -49,6 +52,7 @@ def main(orders: Orders, connection: socket.socket, board: int, arena: int | Non
     """
     # Ctrl-C reaches every process of the terminal; the runner decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
     # What was loaded before the fork is shared; a garbage collection would write into all of it and make it this process's own.
     gc.freeze()
     asyncio.run(_Worker(orders, connection, board, arena).run())
