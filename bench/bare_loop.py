@@ -1,7 +1,6 @@
-"""A loop over tensors in memory that only runs the model: the most that the hardware gives. ``FOLDER plain THREADS``, or
-``prepared`` or ``passes``.
+"""A loop over tensors in memory that only runs the model: the most that the hardware gives.
 
-`plain` is the network as a user of torch loads it, `prepared` what the runner makes of it (batch normalisation and padding folded,
+``python -m bench.bare_loop FOLDER NETWORK THREADS``, where NETWORK is one of three: `plain` is the network as a user of torch loads it, `prepared` what the runner makes of it (batch normalisation and padding folded,
 activations in place), both in the step's batches. `passes` is the latter in passes of as many images as the runner takes, which suit the
 caches of a CPU. All are in channels-last memory.
 """
