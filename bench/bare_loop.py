@@ -1,7 +1,7 @@
 """A loop over tensors in memory that only runs the model: the most that the hardware gives.
 
-``python -m bench.bare_loop FOLDER NETWORK THREADS``, with one of three networks: `plain` is it as a user of torch loads it, `prepared` what the
-runner makes of it (batch normalisation and padding folded, activations in place), both in the step's batches. `passes` is the latter in
+``python -m bench.bare_loop FOLDER NETWORK THREADS``, with one of three networks: `plain` is it as a user of torch loads it, `prepared` what
+the runner makes of it (batch normalisation and padding folded, activations in place), both in the step's batches. `passes` is the latter in
 passes of as many images as the runner takes, which suit the caches of a CPU. All are in channels-last memory.
 """
 
