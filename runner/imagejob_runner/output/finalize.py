@@ -16,7 +16,7 @@ from imagejob_runner.exceptions import StorageError
 from imagejob_runner.output.codec import encode_row
 from imagejob_runner.output.parts import committed_chunks, read_rows
 from imagejob_runner.output.summary import Summary, read_summary, within_policy
-from imagejob_runner.output.window import ordered
+from imagejob_runner.output.window import ordered, parts_ahead
 from imagejob_runner.planning import Plan
 from imagejob_runner.rows import Row
 from imagejob_runner.storage import OutputStore
@@ -76,7 +76,7 @@ async def _count(output: OutputStore, plan: Plan, policy: FailurePolicy, errors:
 
     chunks = sorted(await committed_chunks(output, plan))
     with await asyncio.to_thread(errors.open, "wb") as file:
-        async with contextlib.aclosing(ordered(chunks, read)) as parts:
+        async with contextlib.aclosing(ordered(chunks, read, parts_ahead(plan))) as parts:
             async for rows in parts:
                 statuses.update(row["status"] for row in rows)
                 failed = [row for row in rows if row["status"] == "failed"]

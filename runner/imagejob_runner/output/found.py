@@ -8,7 +8,7 @@ from typing import Final
 
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.output.parts import read_rows
-from imagejob_runner.output.window import ordered
+from imagejob_runner.output.window import ordered, parts_ahead
 from imagejob_runner.planning import Plan
 from imagejob_runner.rows import Row
 from imagejob_runner.storage import OutputStore
@@ -47,7 +47,7 @@ class FoundRows:
     async def read(self) -> None:
         """Reads the chunks that are expected, a few at a time. One that cannot be read stays `UNREAD`: the end of the job tells why."""
         chunks, self._unread = self._unread, []
-        async with contextlib.aclosing(ordered(chunks, self._rows)) as parts:
+        async with contextlib.aclosing(ordered(chunks, self._rows, parts_ahead(self._plan))) as parts:
             async for rows in parts:
                 self.statuses[UNREAD] -= len(rows)
                 self.add(rows)

@@ -17,7 +17,7 @@ from imagejob_runner.output.end import Ended, check_end
 from imagejob_runner.output.holds import check_holds
 from imagejob_runner.output.parts import chunk_name, chunk_of
 from imagejob_runner.output.report import VerifyReport
-from imagejob_runner.output.window import ordered
+from imagejob_runner.output.window import ordered, parts_ahead
 from imagejob_runner.planning import Chunk, ManifestDigest, Plan, SourceDigest, fingerprint_of, manifest_name, read_plan, shard_chunks
 from imagejob_runner.rows import Row
 from imagejob_runner.storage import OutputStore
@@ -98,7 +98,7 @@ class _Proof:
 
     async def _check_shard(self, shard: int) -> None:
         chunks = shard_chunks(self._output, self._plan, shard)
-        async with contextlib.aclosing(ordered(chunks, self._read)) as parts:
+        async with contextlib.aclosing(ordered(chunks, self._read, parts_ahead(self._plan))) as parts:
             async for chunk, data in parts:
                 await self._check_chunk(chunk, data)
 
