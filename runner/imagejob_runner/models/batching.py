@@ -12,9 +12,10 @@ _GPU_IMAGES: Final = 256
 _CPU_IMAGES: Final = 32
 _THREAD_IMAGES: Final = 8
 _PASS_IMAGES: Final = 16
-"""Images in one forward pass on a CPU: so many, and for each thread at least so many. Measured with EfficientNet-Lite0 on one and two
-threads (images a second with 4, 8, 16 and 32 images: 60, 57, 62, 59 and 70, 78, 91, 87): smaller passes pay for starting each layer,
-larger ones leave the caches and need more memory."""
+_PASS_SIZE: Final = 224
+"""Images in one forward pass on a CPU: so many of this size, and for each thread at least so many. Measured with EfficientNet-Lite0 on one
+and two threads (images a second with 4, 8, 16 and 32 images: 60, 57, 62, 59 and 70, 78, 91, 87): smaller passes pay for starting each
+layer, larger ones leave the caches and need more memory."""
 _PIXELS: Final = 1 << 26
 """Of all inputs of a batch: 256 of 512x512, 64 of 1024x1024."""
 _DEVICES: Final = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
@@ -41,9 +42,14 @@ def default_batch(size: int, *, threads: int, gpu: bool) -> int:
     return min(most, _GPU_IMAGES if gpu else max(_CPU_IMAGES, _THREAD_IMAGES * threads))
 
 
-def cpu_pass(threads: int) -> int:
-    """Images in one forward pass on a CPU, which may be fewer than in a batch."""
-    return max(_PASS_IMAGES, _THREAD_IMAGES * threads)
+def cpu_pass(size: int, threads: int) -> int:
+    """Images in one forward pass on a CPU, which may be fewer than in a batch.
+
+    Args:
+        size: Side of the model's input in pixels.
+        threads: Of the pass.
+    """
+    return max(_PASS_IMAGES, _THREAD_IMAGES * threads) * max(1, (_PASS_SIZE // size) ** 2)
 
 
 def sees_gpu() -> bool:

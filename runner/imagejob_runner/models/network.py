@@ -53,7 +53,7 @@ class Network:
             self._module, self._layout, (smallest, largest) = self._exported(infer, path)
         gpu = self.device.type != "cpu"
         wanted = infer.batch_size or default_batch(infer.preprocess.size, threads=self._threads, gpu=gpu)
-        best = wanted if gpu else cpu_pass(self._threads)
+        best = wanted if gpu else cpu_pass(infer.preprocess.size, self._threads)
         self.smallest = smallest
         """Fewest images that the model takes at once."""
         self.best_batch = max(smallest, min(wanted, best, largest or wanted))

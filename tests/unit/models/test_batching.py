@@ -30,6 +30,11 @@ def test_suits_the_device(size: int, threads: int, *, gpu: bool, images: int) ->
     assert batching.default_batch(size, threads=threads, gpu=gpu) == images
 
 
+@pytest.mark.parametrize(("size", "threads", "images"), [(224, 1, 16), (224, 4, 32), (512, 1, 16), (112, 1, 64), (32, 1, 784)])
+def test_a_pass_on_a_cpu_stays_in_its_caches(size: int, threads: int, images: int) -> None:
+    assert batching.cpu_pass(size, threads) == images
+
+
 def test_what_is_set_holds() -> None:
     assert batching.batch_size(infer(batchSize=7, device="cuda:0")) == 7
 
