@@ -17,7 +17,7 @@ from imagejob_runner.device.picture import DeviceDecoder, Picture
 from imagejob_runner.exceptions import DeviceError, ImageError
 from imagejob_runner.images.decode import decode as decode_here
 from imagejob_runner.images.preprocess import to_array
-from imagejob_runner.models.device import first_line
+from imagejob_runner.models.device import first_line, is_device_error, is_memory_error
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def inputs_of(device: torch.device, decode: Decode, preprocess: Preprocess) -> I
     """What decodes on a device; None where that cannot be, or is not wanted.
 
     Raises:
-        DeviceError: It was asked for, and cannot be.
+        DeviceError: It was asked for, and cannot be; or the device failed for good when it was tried.
     """
     if decode.device == "cpu":
         return None
@@ -120,8 +120,11 @@ def inputs_of(device: torch.device, decode: Decode, preprocess: Preprocess) -> I
     else:
         try:
             return _tried(_nvidia(device, decode, preprocess), device, decode, preprocess)
-        except Exception as error:  # noqa: BLE001  libraries that are missing, too old, or fail in their own ways
+        except Exception as error:
             reason = f"{type(error).__name__}: {first_line(error)}"
+            if is_device_error(error) and not is_memory_error(error):
+                # CUDA answers everything with that error from now on.
+                raise DeviceError(f"the GPU failed when it decoded a trial picture ({reason}); write decode.device: cpu") from error
             logger.info("JPEGs are decoded on the CPU, as the GPU cannot: %s", reason)
     if decode.device == "gpu":
         raise DeviceError(f"decode.device: gpu was asked for and pictures cannot be decoded on the GPU here ({reason}); write auto or cpu")

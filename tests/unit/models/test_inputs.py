@@ -12,6 +12,7 @@ from imagejob_runner.device.jpeg import header_for_gpu
 from imagejob_runner.exceptions import DeviceError, ImageError
 from imagejob_runner.images.decode import decode
 from imagejob_runner.images.preprocess import to_array
+from imagejob_runner.models import inputs as making
 from imagejob_runner.models.forward import Answer, Forward
 from imagejob_runner.models.inputs import Inputs, Undecoded, _tried, inputs_of
 from imagejob_runner.models.lanes import HostLane
@@ -137,6 +138,18 @@ class TestWhetherTheDeviceDecodes:
         assert "JPEGs are decoded on the CPU, as the GPU cannot" in caplog.text
         with pytest.raises(DeviceError, match=r"decode.device: gpu was asked for and pictures cannot be decoded on the GPU here \(.*Error"):
             inputs_of(torch.device("cuda", 0), Decode(device="gpu"), preprocess())
+
+    @pytest.mark.parametrize(("text", "fatal"), [("CUDA error: an illegal memory access", True), ("CUDA out of memory", False)])
+    def test_a_device_that_fails_for_good_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch, text: str, *, fatal: bool) -> None:
+        def fail(*_: object) -> None:
+            raise RuntimeError(text) if fatal else torch.OutOfMemoryError(text)
+
+        monkeypatch.setattr(making, "_nvidia", fail)
+        if fatal:
+            with pytest.raises(DeviceError, match=r"failed when it decoded a trial picture .*illegal.*write decode.device: cpu"):
+                inputs_of(torch.device("cuda", 0), Decode(), preprocess())
+        else:
+            assert inputs_of(torch.device("cuda", 0), Decode(), preprocess()) is None
 
     def test_only_if_a_trial_picture_comes_out_right(self) -> None:
         def black(_pictures: object, _how: object, batch: torch.Tensor, *_more: object) -> None:
