@@ -5,8 +5,9 @@ Whatever is written says itself whether it is whole: each line of JSON carries i
 
 import io
 import math
-from collections.abc import Sequence
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError, StorageError
@@ -101,10 +102,50 @@ def decode_rows(data: bytes, form: str, where: str = "the part") -> list[Row]:
         from imagejob_runner.output.parquet import decode_parquet  # noqa: PLC0415  as above
 
         return decode_parquet(data, where)
-    *lines, rest = data.split(b"\n")
-    if rest:
-        raise StorageError(f"{where}, line {len(lines) + 1}: the line does not end; the file is torn")
-    return [_decode_row(line + b"\n", f"{where}, line {number}") for number, line in enumerate(lines, 1)]
+    return [_decode_row(line, f"{where}, line {number}") for number, line in enumerate(_lines(data, where), 1)]
+
+
+class Skimmed(NamedTuple):
+    """How the rows of a part ended."""
+
+    statuses: Counter[str]
+    """Rows by status."""
+    failed: list[Row]
+    """The failed rows, in order."""
+
+
+def skim_rows(data: bytes, form: str, where: str = "the part") -> Skimmed:
+    """How the rows of a part ended, for whoever needs no more of those that did not fail: several times as fast as `decode_rows`.
+
+    Damage is seen all the same: each digest is compared. What a row says beside its status is not looked at.
+
+    Args:
+        data: Its bytes.
+        form: ``jsonl`` or ``parquet``.
+        where: Its name, for messages.
+
+    Raises:
+        StorageError: It is torn or garbled; the message has the line.
+    """
+    if form == "parquet":
+        from imagejob_runner.output.parquet import skim_parquet  # noqa: PLC0415  as above
+
+        return skim_parquet(data, where)
+    statuses: Counter[str] = Counter()
+    failed: list[Row] = []
+    for number, line in enumerate(_lines(data, where), 1):
+        # A quotation mark inside of a text has a backslash before it, so the first place that looks like this is the row's own.
+        _, _, rest = line.partition(b'","status":"')
+        if rest.startswith((b'ok"', b'skipped"')):
+            status = "ok" if rest.startswith(b"ok") else "skipped"
+            _check_seal(line, where, number)
+        else:
+            row = _decode_row(line, f"{where}, line {number}")
+            status = row["status"]
+            if status == "failed":
+                failed.append(row)
+        statuses[status] += 1
+    return Skimmed(statuses, failed)
 
 
 def encode_row(row: Row) -> bytes:
@@ -153,8 +194,21 @@ def _decode_row(line: bytes, where: str) -> Row:
     if isinstance(row, dict):
         row.pop("digest", None)
     checked = checked_row(row, where)
+    _check_seal(line, where)
+    return checked
+
+
+def _check_seal(line: bytes, where: str, number: int | None = None) -> None:
     try:
         LINE.check(line)
     except ValueError as error:
-        raise StorageError(f"{where}: the row is damaged: {error}") from None
-    return checked
+        place = where if number is None else f"{where}, line {number}"
+        raise StorageError(f"{place}: the row is damaged: {error}") from None
+
+
+def _lines(data: bytes, where: str) -> Iterator[bytes]:
+    """The lines of a part, each with its newline."""
+    *lines, rest = data.split(b"\n")
+    if rest:
+        raise StorageError(f"{where}, line {len(lines) + 1}: the line does not end; the file is torn")
+    return (line + b"\n" for line in lines)

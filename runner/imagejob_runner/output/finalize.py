@@ -13,12 +13,11 @@ from imagejob_api.failure import shortened
 from imagejob_api.imagejob import FailurePolicy
 from imagejob_runner.constants import ERRORS_FILE, SUCCESS_FILE, SUMMARY_FILE
 from imagejob_runner.exceptions import StorageError
-from imagejob_runner.output.codec import encode_row
-from imagejob_runner.output.parts import committed_chunks, read_rows
+from imagejob_runner.output.codec import Skimmed, encode_row
+from imagejob_runner.output.parts import committed_chunks, skim_part
 from imagejob_runner.output.summary import Summary, read_summary, within_policy
 from imagejob_runner.output.window import ordered, parts_ahead
 from imagejob_runner.planning import Plan
-from imagejob_runner.rows import Row
 from imagejob_runner.storage import OutputStore
 
 
@@ -67,19 +66,18 @@ async def _count(output: OutputStore, plan: Plan, policy: FailurePolicy, errors:
     codes: Counter[str] = Counter()
     examples: dict[str, str] = {}
 
-    async def read(chunk: int) -> list[Row]:
-        rows = await read_rows(output, plan, chunk % plan.shards, chunk)
-        if len(rows) != plan.chunk_total(chunk):
-            found = f"{len(rows)} of {plan.chunk_total(chunk)}"
+    async def read(chunk: int) -> Skimmed:
+        part = await skim_part(output, plan, chunk)
+        if part.statuses.total() != plan.chunk_total(chunk):
+            found = f"{part.statuses.total()} of {plan.chunk_total(chunk)}"
             raise StorageError(f"{output.url}: the part of chunk {chunk} has {found} rows; delete it and run again")
-        return rows
+        return part
 
     chunks = sorted(await committed_chunks(output, plan))
     with await asyncio.to_thread(errors.open, "wb") as file:
         async with contextlib.aclosing(ordered(chunks, read, parts_ahead(plan))) as parts:
-            async for rows in parts:
-                statuses.update(row["status"] for row in rows)
-                failed = [row for row in rows if row["status"] == "failed"]
+            async for counted, failed in parts:
+                statuses.update(counted)
                 codes.update(row["error"]["code"] for row in failed)
                 for row in failed:
                     examples.setdefault(row["error"]["code"], shortened(f"{row['id']}: {row['error']['message']}"))

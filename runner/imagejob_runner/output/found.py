@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from imagejob_runner.exceptions import StorageError
-from imagejob_runner.output.parts import read_rows
+from imagejob_runner.output.parts import skim_part
 from imagejob_runner.output.window import ordered, parts_ahead
 from imagejob_runner.planning import Plan
 from imagejob_runner.rows import Row
@@ -47,17 +47,17 @@ class FoundRows:
     async def read(self) -> None:
         """Reads the chunks that are expected, a few at a time. One that cannot be read stays `UNREAD`: the end of the job tells why."""
         chunks, self._unread = self._unread, []
-        async with contextlib.aclosing(ordered(chunks, self._rows, parts_ahead(self._plan))) as parts:
-            async for rows in parts:
-                self.statuses[UNREAD] -= len(rows)
-                self.add(rows)
+        async with contextlib.aclosing(ordered(chunks, self._statuses, parts_ahead(self._plan))) as parts:
+            async for found in parts:
+                self.statuses[UNREAD] -= found.total()
+                self.statuses.update(found)
 
-    async def _rows(self, chunk: int) -> list[Row]:
+    async def _statuses(self, chunk: int) -> Counter[str]:
         try:
-            return await read_rows(self._output, self._plan, chunk % self._plan.shards, chunk)
+            return (await skim_part(self._output, self._plan, chunk)).statuses
         except StorageError as error:
             logger.warning("Rows that are there cannot be counted: %s", error)
-            return []
+            return Counter()
 
 
 def remaining(found: Counter[str], known: Counter[str]) -> Counter[str]:

@@ -7,16 +7,18 @@ types, and keeps it.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imagejob_runner.exceptions import StorageError
 from imagejob_runner.jsontext import exact
-from imagejob_runner.output.codec import checked_row
+from imagejob_runner.output.codec import STATUSES, Skimmed, checked_row
 from imagejob_runner.output.columns import COLUMNS, COUNT, TEXT, TRUTH, Column, Json, Seconds, column_of
 from imagejob_runner.output.kinds import OutputKinds
 from imagejob_runner.rows import Row
@@ -112,6 +114,19 @@ def decode_parquet(data: bytes, where: str) -> list[Row]:
     return [checked_row(row, f"{where}, row {number}") for number, row in enumerate(rows, 1)]
 
 
+def skim_parquet(data: bytes, where: str) -> Skimmed:
+    """How the rows of a Parquet file ended; as `decode_parquet` otherwise."""
+    statuses: Counter[str] = Counter()
+    try:
+        _check_digest(data)
+        failed = [checked_row(row, where) for row in _rows(data, statuses)]
+    except (pa.ArrowException, ValueError, TypeError, OSError) as error:
+        raise StorageError(f"{where}: not a readable Parquet file of rows ({error}); the file is damaged") from None
+    if not statuses.keys() <= set(STATUSES):
+        raise StorageError(f"{where}: no row; status is one of {', '.join(STATUSES)}")
+    return Skimmed(statuses, failed)
+
+
 def _table_of_texts(rows: Sequence[Row]) -> pa.Table:
     records = [{**row, "error": _clean(row["error"]), **{name: exact(row[name]) for name in _TEXT_COLUMNS}} for row in rows]
     return pa.Table.from_pylist(records, schema=SCHEMA)
@@ -157,7 +172,8 @@ def _struct(columns: dict[str, Column]) -> pa.DataType:
     return pa.struct([pa.field(name, column.type) for name, column in columns.items()])
 
 
-def _rows(data: bytes) -> Iterator[Row]:
+def _rows(data: bytes, statuses: Counter[str] | None = None) -> Iterator[Row]:
+    """The rows of a file; or its failed ones, while all are counted by status."""
     with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
         schema = file.schema_arrow
         older = schema.equals(SCHEMA)
@@ -165,6 +181,9 @@ def _rows(data: bytes) -> Iterator[Row]:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
             table.validate(full=True)
+            if statuses is not None:
+                statuses.update(table["status"].to_pylist())
+                table = table.filter(pc.equal(table["status"], "failed"))
             if older:
                 for record in table.to_pylist():
                     yield {**record, **{name: strict_json(record[name].encode()) for name in _TEXT_COLUMNS}}

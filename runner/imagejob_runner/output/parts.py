@@ -6,7 +6,7 @@ from typing import Final
 
 from imagejob_runner.constants import RESULTS_FOLDER
 from imagejob_runner.exceptions import StorageError
-from imagejob_runner.output.codec import decode_rows
+from imagejob_runner.output.codec import Skimmed, decode_rows, skim_rows
 from imagejob_runner.planning import Plan
 from imagejob_runner.rows import Row
 from imagejob_runner.storage import OutputStore
@@ -40,8 +40,22 @@ async def read_rows(output: OutputStore, plan: Plan, shard: int, chunk: int) -> 
     Raises:
         StorageError: The part is not there, cannot be read, or is damaged.
     """
+    return decode_rows(await _read(output, plan, shard, chunk), plan.format, chunk_name(plan, shard, chunk))
+
+
+async def skim_part(output: OutputStore, plan: Plan, chunk: int) -> Skimmed:
+    """How the rows of a chunk ended that has been committed.
+
+    Raises:
+        StorageError: The part is not there, cannot be read, or is damaged.
+    """
+    shard = chunk % plan.shards
+    return skim_rows(await _read(output, plan, shard, chunk), plan.format, chunk_name(plan, shard, chunk))
+
+
+async def _read(output: OutputStore, plan: Plan, shard: int, chunk: int) -> bytes:
     name = chunk_name(plan, shard, chunk)
     data = await output.read(name)
     if data is None:
         raise StorageError(f"{output.url}: {name} is not there; run the job again")
-    return decode_rows(data, plan.format, name)
+    return data

@@ -1,6 +1,7 @@
 """Rows survive their bytes, and bytes that are no rows are refused with the line."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -39,6 +40,9 @@ def rows(draw: st.DrawFn) -> Row:
 def test_round_trip(form: str, data: list[Row]) -> None:
     encoded = encode_rows(data, form)
     assert decode_rows(encoded, form) == data
+    skimmed = codec.skim_rows(encoded, form)
+    assert skimmed.statuses == Counter(row["status"] for row in data)
+    assert skimmed.failed == [row for row in data if row["status"] == "failed"]
     if form == "jsonl":
         assert encoded.count(b"\n") == len(data)
         lines = [json.loads(line) for line in encoded.decode().split("\n")[:-1]]
@@ -119,6 +123,8 @@ GOOD = encode_rows([row_of(ImageItem(id="a", url="b")), row_of(ImageItem(id="c",
 def test_bytes_that_are_no_rows(data: bytes, message: str) -> None:
     with pytest.raises(StorageError, match=message):
         decode_rows(data, "jsonl", "part")
+    with pytest.raises(StorageError, match=r"part, line \d: "):
+        codec.skim_rows(data, "jsonl", "part")
 
 
 def test_parquet_that_is_no_parquet_or_of_another_schema(tmp_path: Any) -> None:  # noqa: ANN401  a path
@@ -129,6 +135,12 @@ def test_parquet_that_is_no_parquet_or_of_another_schema(tmp_path: Any) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(good)
     assert pq.read_table(path).column_names == ["id", "url", "status", "outputs", "error", "provenance", "timings"]
+
+
+def test_an_id_that_reads_like_a_status_is_none() -> None:
+    for identity in ('","status":"ok","', '\\","status":"ok', '"'):
+        row = row_of(ImageItem(id=identity, url=identity, outputs={"x": {"status": "ok"}}), ImageError("NotFound", "gone"))
+        assert codec.skim_rows(encode_rows([row], "jsonl"), "jsonl") == (Counter(failed=1), [row])
 
 
 def test_characters_that_look_like_line_ends_stay_in_their_line() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from imagejob_api.imagejob import ImageJobSpec
 from imagejob_runner.exceptions import ImageError, StorageError
 from imagejob_runner.item import ImageItem
 from imagejob_runner.output import OutputKind, chunk_name, columns, decode_rows, encode_rows, output_kinds, parquet, read_rows
+from imagejob_runner.output.codec import skim_rows
 from imagejob_runner.pipeline.engine import EngineSettings
 from imagejob_runner.planning import PlannedModel, plan_job, read_plan
 from imagejob_runner.planning.plan import encode_plan
@@ -74,7 +76,11 @@ def rows(draw: st.DrawFn) -> Row:
 @settings(max_examples=60, deadline=None)
 @given(data=st.lists(rows(), max_size=5))
 def test_every_row_comes_back_whatever_fits(data: list[Row]) -> None:
-    assert decode_rows(encode_rows(data, "parquet", KINDS), "parquet") == data
+    encoded = encode_rows(data, "parquet", KINDS)
+    assert decode_rows(encoded, "parquet") == data
+    skimmed = skim_rows(encoded, "parquet")
+    assert skimmed.statuses == Counter(row["status"] for row in data)
+    assert skimmed.failed == [row for row in data if row["status"] == "failed"]
 
 
 def of(outputs: dict[str, Any], **provenance: Any) -> Row:  # noqa: ANN401  of any kind
