@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import os
+import socket
 from collections import deque
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -251,7 +253,7 @@ class PreparationPool:
         )
         files = [self._board_memory.descriptor, *([self.arena.descriptor] if self.arena is not None else [])]
         try:
-            started, connection = await in_daemon(lambda: processes.start(orders, files))
+            started, connection = await in_daemon(lambda: self._start_process(orders, files))
         except (OSError, EOFError) as error:
             self._fail(RunnerError(f"a process that decodes images cannot be started: {error or type(error).__name__}"))
             return
@@ -263,6 +265,16 @@ class PreparationPool:
             worker.give_up()
         else:
             self._dispatch()
+
+    def _start_process(self, orders: Orders, files: Sequence[int]) -> tuple[processes.Started, socket.socket]:
+        """Called on a thread, which may outlast the pool."""
+        started, connection = processes.start(orders, files)
+        if self._over:
+            # Nobody may be waiting for it any more. Without its socket it ends.
+            connection.close()
+            os.close(started.status)
+            raise EOFError("the pool has ended")
+        return started, connection
 
     def _on_message(self, worker: WorkerHandle, value: Any, payload: bytes | bytearray) -> None:  # noqa: ANN401  anything at all
         match value:
