@@ -1,14 +1,13 @@
-"""What a user of `imagejob run` sees of whole runs: several jobs, texts, JSON, signals, a terminal."""
+"""What a user of `imagejob run` sees of whole runs: several jobs, texts, JSON, a terminal. Signals are in test_signals.py."""
 
 import json
 import os
 import pty
 import re
-import signal
 import subprocess
 from pathlib import Path
 
-from tests.process.harness import IMAGEJOB, PATIENCE_SECONDS, ROOT, Lab, call, eventually, inputs
+from tests.process.harness import IMAGEJOB, PATIENCE_SECONDS, ROOT, Lab, call, inputs
 
 
 def counting(log: Path, seconds: float = 0.0) -> list[dict[str, object]]:
@@ -96,38 +95,6 @@ def test_functions_beside_the_file_are_found(lab: Lab) -> None:
     environment = {**os.environ, "IMAGEJOB_RUNTIME_DIR": str(lab.runtime)}
     subprocess.run([IMAGEJOB, "run", "-f", file], cwd=lab.folder, env=environment, check=True, timeout=PATIENCE_SECONDS)
     assert [row["outputs"] for row in lab.output().rows()] == [{"ask": {"answer": 42}}] * 2
-
-
-def test_the_first_interrupt_commits_what_is_whole(lab: Lab) -> None:
-    log = lab.folder / "log"
-    file = lab.job(counting(log, seconds=0.02), inputs(200), chunkSize=4)
-    run = lab.start_job(file)
-    eventually("a chunk is committed", lambda: lab.output().parts())
-    run.send(signal.SIGINT)
-    done = run.wait().expect(130)
-    assert "Ending: batches at work are finished and what is whole is committed." in done.err
-    assert "Run the same command again" in done.err
-    assert done.answer["phase"] == "Suspended"
-    kept = len(lab.output().rows())
-    assert 0 < kept < 200
-    assert kept % 4 == 0
-    lab.run(file).expect(0)
-    assert len(lab.output().by_id()) == 200
-    lab.verify()
-
-
-def test_the_second_interrupt_ends_at_once(lab: Lab) -> None:
-    log, pace = lab.folder / "log", lab.folder / "pace"
-    pace.write_text("60")
-    steps = [call("count", "note_at_pace", arguments={"log": str(log), "pace": str(pace)})]
-    run = lab.start_job(lab.job(steps, inputs(4)))
-    eventually("an image is at work, for which the first interrupt waits", lambda: lines_of(Path(f"{log}.begun")))
-    run.send(signal.SIGTERM)
-    eventually("it says so", lambda: "Ending: " in run.err.read_text())
-    run.send(signal.SIGTERM)
-    done = run.wait(within=20).expect(130)
-    assert "Ending at once" in done.err
-    eventually("all its processes are gone", lambda: not run.group(), within=20)
 
 
 def test_on_a_terminal_ctrl_c_reaches_only_the_command(lab: Lab) -> None:

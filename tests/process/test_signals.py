@@ -46,6 +46,7 @@ def test_a_run_that_is_interrupted_commits_what_is_whole_and_goes_on_later(lab: 
         ended = run.wait().expect(130)
     assert seconds[0] < 5
     assert {limit: (state["held"], state["waiting"]) for limit, state in lab.limits().items()} == {"gpu": (0, 0)}
+    assert "Ending: batches at work are finished and what is whole is committed." in ended.err
     assert "Run the same command again" in ended.answer["message"]
     assert ended.answer["phase"] == "Suspended"
 
@@ -62,17 +63,18 @@ def test_a_run_that_is_interrupted_commits_what_is_whole_and_goes_on_later(lab: 
     lab.verify()
 
 
-def test_the_second_ctrl_c_ends_a_run_at_once(lab: Lab) -> None:
+def test_the_second_signal_ends_a_run_at_once_whichever_it_is(lab: Lab) -> None:
     job, log, pace = paced(lab, HANGS, slots=WORKERS)
     run = lab.start_job(job)
     after(Path(f"{log}.begun"), WORKERS, run)
     run.send(signal.SIGINT)
     eventually("it says that it is ending", lambda: "again to end at once" in run.err.read_text())
     assert run.running
-    run.send(signal.SIGINT)
+    run.send(signal.SIGTERM)
     with elapsed() as seconds:
-        run.wait().expect(130)
+        ended = run.wait().expect(130)
     assert seconds[0] < 5
+    assert "Ending at once" in ended.err
     eventually("no process is left", lambda: not run.group(), within=5)
     assert lab.limits()["gpu"]["held"] == 0
     pace.write_text("0")

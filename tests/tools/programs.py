@@ -72,7 +72,8 @@ def _install_until_end_of(process: int) -> None:
         os.dup2(output.fileno(), sys.stdout.fileno())
         os.dup2(output.fileno(), sys.stderr.fileno())
     _step_back()
-    threading.Thread(target=_end, args=(ended, ending, engine_runs), daemon=True).start()
+    end = threading.Thread(target=_end, args=(ended, ending, engine_runs), daemon=True)
+    end.start()
     for install in _INSTALLS:
         if ending.is_set():
             _LOG.info("ended with process %d", process)
@@ -87,8 +88,10 @@ def _install_until_end_of(process: int) -> None:
                 engine = ensure_engine()
             engine_runs.set()
             _LOG.info("the images are there: %s", ", ".join(ensure_images(engine)))
-    except (UnavailableError, ClusterError) as error:
+    except ClusterError as error:
         _LOG.info("%s", error)
+    if engine_runs.is_set():
+        end.join()  # the engine would stay
 
 
 @contextlib.contextmanager
