@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, median
@@ -31,7 +31,6 @@ from bench.figures import Figure, Measured
 from bench.gpu_network import SIZE
 from bench.gpu_rivals import Settings
 from bench.runs import documents_of, run_documents
-from imagejob_api.pipeline import Infer
 
 OUT: Final = Path("bench/out/gpu.json")
 SMALL_PHOTO, LARGE_PHOTO = (500, 375), (1600, 1200)
@@ -44,7 +43,6 @@ _SAMPLE_MS: Final = 200
 _COMES, _BF16, _COMPILED, _LARGE, _TWO = "as it comes", "bf16", "bf16 + compile", "1600x1200", "two share the GPU"
 _SHORT = "with few images"
 _HOLDS = "first grant to last release"
-_COMPILES = "compile" in {found.alias or name for name, found in Infer.model_fields.items()}
 
 
 @dataclass(frozen=True)
@@ -124,15 +122,14 @@ class Bench:
         for parts in (("model", "decode"), ("plain",), ("tuned",)) if self.gpu else (("model", "decode", "plain", "tuned"),):
             self._rivals(*parts)
         fp32, seconds = self.limit("fp32"), self.form.job_seconds
-        bf16 = Job(_BF16, self.limit("bf16") * seconds, infer={"precision": "bf16"})
-        images = self.limit("bf16 compiled") * self.form.compiled_seconds
+        compiled = self.limit("bf16 compiled") * self.form.compiled_seconds
         runs = [
             [Job(_COMES, fp32 * seconds)],
-            *([[Job(_COMPILED, images, infer=bf16.infer)]] if _COMPILES else []),
+            [Job(_COMPILED, compiled, infer={"precision": "bf16"})],
             [Job(f"of two {number}", fp32 * seconds / 2) for number in range(2)],
             *([[Job(_SHORT, self.form.least)]] if self.gpu else []),  # as the first one is, in the small form
             [Job(_LARGE, self.decoding(LARGE_PHOTO) * seconds, size=LARGE_PHOTO)],
-            [replace(bf16, infer={**bf16.infer, "compile": "off"}) if _COMPILES else bf16],
+            [Job(_BF16, self.limit("bf16") * seconds, infer={"precision": "bf16", "compile": "off"})],
         ]
         with ThreadPoolExecutor(1 if self.gpu else 2) as side_by_side:  # two, where the figures mean nothing
             list(side_by_side.map(self._measure, runs))
@@ -159,8 +156,6 @@ class Bench:
         goals = {_COMES: (0.8, 1.7), _BF16: (None, None), _COMPILED: (0.8, 3.0)}
         for name, limit in limits.items():
             yield Figure(f"the limit, {name}", limit, "images/s")
-            if name == _COMPILED and not _COMPILES:
-                continue
             of_limit, of_tuned = (bound and goal(bound) for bound in goals[name])
             rate = self._rate(f"imagejob {name}")
             yield Figure(f"imagejob {name}, against its limit", rate / limit, at_least=of_limit)

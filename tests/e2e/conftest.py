@@ -57,16 +57,21 @@ def measured(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+def stays() -> bool:
+    """Whether the cluster ran before, and so is left as it was; what is in one that is removed goes with it."""
+    return lifecycle.find(lifecycle.default_name()) is not None
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config, stays: bool) -> Iterator[Cluster]:  # noqa: FBT001  a fixture
     """A cluster with three Ready nodes and two GPUs on each worker."""
     name = lifecycle.default_name()
-    running = lifecycle.find(name) is not None
     try:
         yield lifecycle.up(name, tell=pytestconfig.stash.setdefault(_FIGURES, []).append)
     except UnavailableError as error:
         leave_out(error)
     finally:
-        if not running:
+        if not stays:
             lifecycle.down(name)
             assert lifecycle.remains(name) == []
 
@@ -102,7 +107,7 @@ def operator_image(cluster: Cluster) -> str:
 
 
 @pytest.fixture(scope="session")
-def release(cluster: Cluster, workers: list[str], operator_image: str, runner_image: str) -> Iterator[Release]:
+def release(cluster: Cluster, workers: list[str], operator_image: str, runner_image: str, stays: bool) -> Iterator[Release]:  # noqa: FBT001
     """The chart, installed in a cluster that had no trace of it; the operator is ready."""
     release = Release(cluster, {"operator": operator_image, "runner": runner_image}, workers[0])
     release.remove()  # what a run that was killed has left
@@ -110,11 +115,12 @@ def release(cluster: Cluster, workers: list[str], operator_image: str, runner_im
         release.install()
         yield release
     finally:
-        release.remove()
+        if stays:
+            release.remove()
 
 
 @pytest.fixture(scope="session")
-def servers(cluster: Cluster, workers: list[str], runner_image: str) -> Iterator[Servers]:
+def servers(cluster: Cluster, workers: list[str], runner_image: str, stays: bool) -> Iterator[Servers]:  # noqa: FBT001  a fixture
     """A web server with photos and an S3 server, on the first worker."""
     image = s3_image(cluster.engine)
     cluster.load(image, workers[:1])
@@ -124,7 +130,8 @@ def servers(cluster: Cluster, workers: list[str], runner_image: str) -> Iterator
         servers.start(s3=image, runner=runner_image, node=workers[0])
         yield servers
     finally:
-        servers.stop()
+        if stays:
+            servers.stop()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from tests.process.harness import PATIENCE_SECONDS, ROOT
 
 RIVALS = {"pillow 500x375", "pillow 1600x1200", "model fp32", "model bf16", "loader plain", "loader tuned"}
 JOBS = {"as it comes", "as it comes, first grant to last release", "two share the GPU, first grant to last release"}
-MORE_JOBS = {"1600x1200", "bf16"}
+MORE_JOBS = {"1600x1200", "bf16", "bf16 + compile"}
 
 
 def test_the_benchmark_for_gpus_measures_all_there_is_in_one_run(tmp_path: Path) -> None:
