@@ -191,27 +191,35 @@ class Bench:
         folders = {_named(size): str(folder) for size, folder in self._folders.items()}
         settings = Settings(folders, self.form.loader_seconds, self.form.model_seconds, self.form.batch, compiled=self.gpu is not None)
         command = [sys.executable, "-m", "bench.gpu_rivals", *parts, settings.as_json()]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        imports, about, *found = map(json.loads, done.stdout.splitlines())
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        imports, about, *found = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
         self._imports.append(imports["import seconds"])
         self.details.update(about)
         for rates in found:
             self.rates.update(rates)
             _tell(rates)
+        if done.returncode != 0:  # what was measured before is worth having
+            print(f"  {' and '.join(parts)}: ended with {done.returncode}", flush=True)
 
     def _measure(self, jobs: Sequence[Job]) -> None:
         """Runs a job, or some at the same time, which share the GPU by its Lease: it has one slot."""
         name = jobs[0].name if len(jobs) == 1 else _TWO
-        if self._late(self.form.job_seconds + _START_SECONDS, name):
+        if self._late(max(map(self._seconds, jobs)) + _START_SECONDS, name):
             return
-        with tempfile.TemporaryDirectory(prefix="imagejob-gpu-") as folder, ThreadPoolExecutor(len(jobs)) as pool, self._watched(name):
+        with (
+            tempfile.TemporaryDirectory(prefix="imagejob-gpu-") as folder,
+            self._watched() as samples,
+            ThreadPoolExecutor(len(jobs)) as pool,
+        ):
             runs = [pool.submit(self._run, Path(folder), job) for job in jobs]
         try:
             answers = [run.result() for run in runs]
         except RuntimeError as error:  # the others are worth having without it
             print(f"  {name}: {error}", flush=True)
             return
-        self.details[name] = answers
+        self.details |= {name: answers, f"{name}, GPU busy %": samples}
+        if (span := _span(answers)) and (busy := [per_cent for moment, per_cent in samples if span[0] <= moment <= span[1]]):
+            self._busy[name] = mean(busy)
         found = {f"imagejob {name}": answer["imagesPerSecond"] for answer in answers if len(answers) == 1}
         if name in {_COMES, _TWO}:
             found[f"imagejob {name}, {_HOLDS}"] = _between(answers)
@@ -230,10 +238,12 @@ class Bench:
             {"name": "classify", "infer": infer, "limits": [{"name": "gpu"}]},
             {"name": "save", "save": {}},
         ]
-        seconds = self.form.compiled_seconds if job.name == _COMPILED else self.form.job_seconds
-        most = {"activeDeadlineSeconds": int(_START_SECONDS + 2 * seconds)} if self.gpu else {}
+        most = {"activeDeadlineSeconds": int(_START_SECONDS + 2 * self._seconds(job))} if self.gpu else {}
         documents = documents_of(job.label, steps, {"manifest": {"url": str(manifest)}}, slots=1, **most)
         return run_documents(*documents, allowed=(0, _TIMEOUT), store=folder / "run")
+
+    def _seconds(self, job: Job) -> float:
+        return self.form.compiled_seconds if job.name == _COMPILED else self.form.job_seconds
 
     def _late(self, seconds: float, what: str) -> bool:
         late = self.gpu is not None and time.monotonic() - self.begun + seconds > MOST_SECONDS
@@ -242,39 +252,45 @@ class Bench:
         return late
 
     @contextmanager
-    def _watched(self, name: str) -> Iterator[None]:
-        """Samples how busy the GPU is; its mean from the first to the last moment at which it was busy at all."""
+    def _watched(self) -> Iterator[list[tuple[float, int]]]:
+        """Samples how busy the GPU is: per cent, and when, on the boot's clock; none where nobody tells."""
+        samples: list[tuple[float, int]] = []
         device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] or "0"
-        query = ["nvidia-smi", f"--id={device}", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", f"--loop-ms={_SAMPLE_MS}"]
-        try:
-            watching = subprocess.Popen(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        except OSError:
-            yield
+        at_once = ["stdbuf", "--output=L"] if shutil.which("stdbuf") else []
+        query = [
+            *at_once,
+            "nvidia-smi",
+            f"--id={device}",
+            "--query-gpu=utilization.gpu",
+            "--format=csv,noheader,nounits",
+            f"--loop-ms={_SAMPLE_MS}",
+        ]
+        if shutil.which("nvidia-smi") is None:
+            yield samples
             return
-        samples: list[int] = []
+        watching = subprocess.Popen(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert watching.stdout is not None  # noqa: S101  asked for above
-        lines = iter(watching.stdout)
-        reader = threading.Thread(target=lambda: samples.extend(int(line) for line in lines if line.strip().isdigit()))
+        told = ((time.clock_gettime(time.CLOCK_BOOTTIME), int(line)) for line in watching.stdout if line.strip().isdigit())
+        reader = threading.Thread(target=samples.extend, args=[told])
         reader.start()
         try:
-            yield
+            yield samples
         finally:
             watching.terminate()
             reader.join()
             watching.wait()
-            busy = [number for number, sample in enumerate(samples) if sample]
-            if busy:
-                self._busy[name] = mean(samples[busy[0] : busy[-1] + 1])
-            self.details[f"{name}, GPU busy %"] = samples
+
+
+def _span(answers: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """When the GPU was first granted and last released."""
+    spans = [span for answer in answers if (span := answer["limits"]["gpu"]["span"]) is not None]
+    return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
 
 
 def _between(answers: Sequence[Mapping[str, Any]]) -> float:
     """Images a second from the first grant of the GPU to its last release."""
-    spans = [span for answer in answers if (span := answer["limits"]["gpu"]["span"]) is not None]
-    if not spans:
-        return math.nan
-    images = sum(answer["images"]["succeeded"] for answer in answers)
-    return float(images / (max(end for _, end in spans) - min(start for start, _ in spans)))
+    span = _span(answers)
+    return float(sum(answer["images"]["succeeded"] for answer in answers) / (span[1] - span[0])) if span else math.nan
 
 
 def _named(size: tuple[int, int]) -> str:
