@@ -6,9 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 DEMO_OUTPUT := results/demo
-# Two at a time but for what needs the cluster: one alone leaves a CPU idle for most of its time.
-SIDE_BY_SIDE := --numprocesses=2 --dist=worksteal tests/unit tests/process tests/integration
-ALONE := tests/e2e
+# Two at a time: one alone leaves a CPU idle for most of its time. The others share what a control plane or a cluster has once, one after the other.
+SIDE_BY_SIDE := --numprocesses=2 --dist=worksteal tests/unit tests/process
+ALONE := tests/integration tests/e2e
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
