@@ -64,6 +64,12 @@ def cluster(control_plane: ControlPlane) -> ControlPlane:
     return control_plane
 
 
+@pytest.fixture(scope="module")
+def no_limits(cluster: ControlPlane) -> None:
+    """NodeLimits are in no namespace: one that another module has left would be merged with what is applied under its name."""
+    cluster.kubectl("delete", "nodelimits", "--all")
+
+
 @pytest.fixture
 def namespace(cluster: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own."""

@@ -68,12 +68,7 @@ def test_applying_the_crds_again_changes_nothing(cluster: ControlPlane) -> None:
     }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _no_limits(cluster: ControlPlane) -> None:
-    """NodeLimits are in no namespace: one that is there of the same name would be merged with what is applied here."""
-    cluster.kubectl("delete", "nodelimits", "--all")
-
-
+@pytest.mark.usefixtures("no_limits")
 @pytest.mark.parametrize("name", VALID)
 def test_a_valid_object_reads_back_as_the_model_says(cluster: ControlPlane, name: str) -> None:
     """The API server puts in the defaults that the models have: field by field, both hold the same object."""

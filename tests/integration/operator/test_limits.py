@@ -26,7 +26,8 @@ MANY_NODES = 1000
 
 
 @pytest.fixture
-async def world(cluster: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+async def world(cluster: ControlPlane, no_limits: None, namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    del no_limits  # are there
     # The client reads $KUBECONFIG once, when it is imported.
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(cluster.kubeconfig))
     connection = await connect()
