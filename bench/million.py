@@ -38,11 +38,11 @@ def measure() -> Measured:
         add("plan, of a list", [*_OUTPUT, "plan", f"{photos}.jsonl", outputs["parquet"], "parquet"])
         for form, output in outputs.items():
             _run([*_OUTPUT, "rows", output])
-            add(f"verify, {form}", [str(IMAGEJOB), "verify", output])
-            add(f"show, {form}", [str(IMAGEJOB), "show", output])
-            add(f"show --status failed, {form}", [str(IMAGEJOB), "show", output, "--status", "failed", "--limit", "0"])
-            add(f"show --limit 0, {form}", [str(IMAGEJOB), "show", output, "--limit", "0"])
-            add(f"show --limit 0 --json, {form}", [str(IMAGEJOB), "show", output, "--limit", "0", "--json"])
+            add(f"verify, {form}", [*IMAGEJOB, "verify", output])
+            add(f"show, {form}", [*IMAGEJOB, "show", output])
+            add(f"show --status failed, {form}", [*IMAGEJOB, "show", output, "--status", "failed", "--limit", "0"])
+            add(f"show --limit 0, {form}", [*IMAGEJOB, "show", output, "--limit", "0"])
+            add(f"show --limit 0 --json, {form}", [*IMAGEJOB, "show", output, "--limit", "0", "--json"])
     return Measured(figures, {"inputs": INPUTS, "secondsAndMB": details})
 
 

@@ -24,6 +24,10 @@ _NOT_FOR_PODS: Final = {
 }
 """What only the operator acts on; left out, so that a change of it changes no file."""
 
+_FORMER_CHUNK_SIZE: Final = 128
+_FORMER_BATCH_SIZE: Final = 32
+"""What was the default once. The API server wrote it into every object that was stored then, where it looks as if the user had said it."""
+
 
 class StoredFile(BaseModel):
     """What is kept in mind of a job file that is in the cluster."""
@@ -98,6 +102,12 @@ def pods_digest(file: JobFile) -> str:
     """
     fields = {"source", "output", "chunk_size", "shards", "gpu", "template"}
     content = file.spec.model_dump(mode="json", include=fields, exclude_defaults=True)
+    # Pods that an operator with these defaults made have digests without them, and would be replaced at its upgrade.
+    if file.spec.chunk_size == _FORMER_CHUNK_SIZE:
+        del content["chunk_size"]
     content["backoff"] = file.spec.failure_policy.backoff_limit_per_shard
     content["pipeline"] = file.pipeline.model_dump(mode="json", exclude_defaults=True)
+    for step in content["pipeline"]["steps"]:
+        if step.get("infer", {}).get("batch_size") == _FORMER_BATCH_SIZE:
+            del step["infer"]["batch_size"]
     return _digest(json.dumps(content, sort_keys=True))
