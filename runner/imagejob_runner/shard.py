@@ -67,6 +67,7 @@ class ShardRun:
         self._unwritten: list[Hold] = []
         self._untaken: list[Hold] = []
         self._audit_files = 0
+        self._stopped = False
         self._audit_file: tuple[str, bytes] | None = None
         self._writing_holds = asyncio.Lock()
         self._holds_written = now()
@@ -107,13 +108,15 @@ class ShardRun:
         counting = asyncio.create_task(self._found.read())
         try:
             await self.engine.run(self._todo(done), when_ready)
-            await counting
+            if not self._stopped:
+                await counting
         finally:
             counting.cancel()
             await self._write_holds()
 
     async def stop(self) -> None:
-        """Finishes the batch, commits what is whole, and lets `run` return."""
+        """Finishes the batch, commits what is whole, and lets `run` return; rows that stood there before are not counted on."""
+        self._stopped = True
         await self.engine.stop()
 
     async def _todo(self, done: set[int]) -> AsyncIterator[Todo]:

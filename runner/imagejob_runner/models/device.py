@@ -1,5 +1,7 @@
 """Where a model runs, and which of its errors are the device's: another process, or a later attempt, may not meet them."""
 
+from typing import Final
+
 import torch
 
 from imagejob_runner.exceptions import DeviceError
@@ -24,6 +26,10 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+_BROKEN: Final = ("CUDA error", "CUDA Runtime failure", "device-side assert")
+"""How torch and nvImageCodec say that the GPU cannot be used any more."""
+
+
 def is_memory_error(error: BaseException) -> bool:
     """Whether there was not enough memory, of the GPU or of the machine."""
     text = str(error)
@@ -33,7 +39,7 @@ def is_memory_error(error: BaseException) -> bool:
 def is_device_error(error: BaseException) -> bool:
     """Whether an error tells of the device and not of the model. torch has no type of its own for the GPU's errors, only their text."""
     text = str(error)
-    return is_memory_error(error) or "CUDA error" in text or "device-side assert" in text
+    return is_memory_error(error) or any(phrase in text for phrase in _BROKEN)
 
 
 def first_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Final
@@ -64,6 +65,7 @@ class Inputs:
 
     def __init__(self, decoder: DeviceDecoder, scale: Scale, decode: Decode, preprocess: Preprocess) -> None:
         self._decoder, self._scale, self._decode, self._preprocess = decoder, scale, decode, preprocess
+        self._told = False
         self.size: Final = preprocess.size
         """Side of an input in pixels."""
         red, green, blue = bytes.fromhex(decode.background.removeprefix("#"))
@@ -86,7 +88,7 @@ class Inputs:
         how: list[Scaling] = []
         there: list[int] = []
         errors: dict[int, ImageError] = {}
-        for file, place, picture in zip(files, places, self._decoder.decode([file.data for file in files]), strict=True):
+        for file, place, picture in zip(files, places, self._on_device(files), strict=True):
             header = file.header
             scaled = scaling(header.width, header.height, header.orientation, self._preprocess)
             if picture is None or scaled is None or (picture.width, picture.height) != (header.width, header.height):
@@ -101,6 +103,17 @@ class Inputs:
         if pictures:
             self._scale(pictures, how, batch, there, self._preprocess)
         return Made(errors, frozenset(there))
+
+    def _on_device(self, files: Sequence[Undecoded]) -> list[Picture | None]:
+        try:
+            return self._decoder.decode([file.data for file in files])
+        except Exception as error:
+            if is_device_error(error):
+                raise
+            if not self._told:
+                logger.warning("the GPU's decoder fails, and the CPU decodes for it: %s: %s", type(error).__name__, first_line(error))
+                self._told = True
+            return [None] * len(files)
 
     def _on_cpu(self, file: Undecoded) -> np.ndarray:
         # At full size: the row says so already.
@@ -119,7 +132,9 @@ def inputs_of(device: torch.device, decode: Decode, preprocess: Preprocess) -> I
         reason = "the model runs on the CPU"
     else:
         try:
-            return _tried(_nvidia(device, decode, preprocess), device, decode, preprocess)
+            # What is loaded and launched here goes by the current one.
+            with torch.cuda.device(device) if torch.cuda.is_available() else nullcontext():
+                return _tried(_nvidia(device, decode, preprocess), device, decode, preprocess)
         except Exception as error:
             reason = f"{type(error).__name__}: {first_line(error)}"
             if is_device_error(error) and not is_memory_error(error):

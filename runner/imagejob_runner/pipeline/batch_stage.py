@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
@@ -84,16 +85,28 @@ class BatchStage(Stage[BatchWork[UnderWay]]):
             await self._enter(worker.turn)
             flights += self.inbox.take(self._work.batch_size - len(flights))
         begun = now()
-        launched = Batch(await self._work.launch(flights), begun)
-        await self._settle(worker)
-        worker.under_way = launched
-        if not self._work.runs_ahead:
-            await self._settle(worker)
+        launching = asyncio.ensure_future(self._work.launch(flights))
+        try:
+            await asyncio.shield(launching)
+        finally:
+            # Also when this worker is cancelled: what has begun has to end before its slots are let go.
+            with suppress(Exception):
+                worker.under_way.append(Batch(await launching, begun))
+        while len(worker.under_way) > (1 if self._work.runs_ahead else 0):
+            await self._settle_oldest(worker)
 
     async def _settle(self, worker: Worker) -> None:
-        batch, worker.under_way = worker.under_way, None
-        if batch is None:
-            return
+        failures: list[Exception] = []
+        while worker.under_way:
+            try:
+                await self._settle_oldest(worker)
+            except Exception as error:  # noqa: BLE001  raised when the others are through
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    async def _settle_oldest(self, worker: Worker) -> None:
+        batch = worker.under_way.popleft()
         await self._work.settle(batch.work)
         ended = now()
         begun = max(batch.begun, worker.free_since)
@@ -105,9 +118,18 @@ class BatchStage(Stage[BatchWork[UnderWay]]):
         self._note(flights, took)
         self._progress.note_batch(self.name, len(flights), begun, ended)
         # The stage after is behind if it has not taken the last batch in the time of this one.
-        self._late = sum(not delivery.done() for delivery in self._deliveries) >= self.concurrency
-        await self._delivered(self.concurrency - 1)
+        self._late = self._undelivered() >= self.concurrency
         self._deliveries.add(asyncio.create_task(self._deliver(batch.work)))
+
+    def _undelivered(self) -> int:
+        return sum(not delivery.done() for delivery in self._deliveries)
+
+    def _can_go_on(self) -> bool:
+        return len(self.inbox) > 0 and self._undelivered() <= self.concurrency
+
+    async def _next(self) -> bool:
+        await self._delivered(self.concurrency)
+        return await self.inbox.wait_ready()
 
     async def _deliver(self, batch: UnderWay) -> None:
         errors = await self._work.finish(batch)

@@ -1,8 +1,9 @@
 """Stages: the workers of one step, what they take from the stage before and hand to the stage after."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -31,12 +32,12 @@ class Worker:
 
     Attributes:
         turn: Its turn on the step's limits; None for a step without limits.
-        under_way: A batch that the device works on while the next one is made ready.
+        under_way: Batches that the device works on, oldest first: one while the next is made ready, and two for a moment.
         free_since: When the device was last through with a batch.
     """
 
     turn: Turn | None
-    under_way: "Batch | None" = None
+    under_way: "deque[Batch]" = field(default_factory=deque)
     free_since: float = 0.0
 
 
@@ -75,6 +76,7 @@ class Stage(Generic[W]):
         self._finish, self._progress = finish, progress
         self.concurrency = concurrency
         self._make_turn, self._coming, self._patience = turn, coming, patience
+        self._working = 0
         self._unit = 1
         """Images that are worth a slot."""
         self._prepare()
@@ -86,6 +88,7 @@ class Stage(Generic[W]):
         """One worker: takes images until none come any more. Run it `concurrency` times."""
         turn = self._make_turn() if self._make_turn else None
         worker = Worker(turn)
+        self._working += 1
         if turn is not None:
             turn.before_leaving = partial(self._settle, worker)
         try:
@@ -105,12 +108,16 @@ class Stage(Generic[W]):
                         await turn.leave()
                 finally:
                     await self._close()
+                    self._working -= 1
+                    if not self._working:
+                        # After a failure or a stop images may still be on their way here: nobody is to wait for room for them.
+                        self.inbox.close(drop=True)
 
     async def _ready(self, turn: Turn | None) -> bool:
         """Waits for work; while holding a slot, lets it go when it is wanted elsewhere or idle for too long."""
-        if turn is None or not turn.holding or len(self.inbox):
-            return await self.inbox.wait_ready()
-        ready, idle = asyncio.ensure_future(self.inbox.wait_ready()), asyncio.ensure_future(turn.idle())
+        if turn is None or not turn.holding or self._can_go_on():
+            return await self._next()
+        ready, idle = asyncio.ensure_future(self._next()), asyncio.ensure_future(turn.idle())
         try:
             await asyncio.wait([ready, idle], return_when=asyncio.FIRST_COMPLETED)
             if not ready.done():
@@ -120,6 +127,13 @@ class Stage(Generic[W]):
             ready.cancel()
             idle.cancel()
             await asyncio.gather(ready, idle, return_exceptions=True)
+
+    def _can_go_on(self) -> bool:
+        return len(self.inbox) > 0
+
+    async def _next(self) -> bool:
+        """Waits until there is work, and room for what comes of it; False when none comes any more."""
+        return await self.inbox.wait_ready()
 
     async def _step(self, worker: Worker) -> None:
         raise NotImplementedError

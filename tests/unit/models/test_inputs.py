@@ -9,6 +9,7 @@ import torch
 from imagejob_api.pipeline import Decode, Outputs, Preprocess
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.device.jpeg import header_for_gpu
+from imagejob_runner.device.picture import Picture
 from imagejob_runner.exceptions import DeviceError, ImageError
 from imagejob_runner.images.decode import decode
 from imagejob_runner.images.preprocess import to_array
@@ -161,3 +162,26 @@ class TestWhetherTheDeviceDecodes:
             _tried(Inputs(HostDecoder(), black, PLAIN, preprocess()), CPU, PLAIN, preprocess())
         nearest = Preprocess(size=24, filter="nearest")
         assert _tried(Inputs(HostDecoder(), HostScale(), PLAIN, nearest), CPU, PLAIN, nearest) is None
+
+
+class _Failing(HostDecoder):
+    """A decoder that raises instead of refusing."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def decode(self, files: Sequence[np.ndarray]) -> list[Picture | None]:
+        super().decode(files)
+        raise RuntimeError(self.text)
+
+
+def test_a_decoder_that_raises_leaves_its_files_to_the_cpu_unless_the_gpu_is_broken() -> None:
+    data = encoded(PHOTO, "JPEG")
+    file, how = undecoded(data, preprocess()), preprocess()
+    batch = torch.zeros(1, 24, 24, 3, dtype=torch.uint8)
+    made = Inputs(_Failing("nvImageCodec failure: '#8'"), HostScale(), PLAIN, how).fill([file], [0], batch)
+    assert (made.errors, made.decoded) == ({}, frozenset())
+    assert (batch[0].numpy() == by_cpu(data, how)).all()
+    with pytest.raises(RuntimeError, match="#700"):
+        Inputs(_Failing("CUDA Runtime failure: '#700'"), HostScale(), PLAIN, how).fill([file], [0], batch)

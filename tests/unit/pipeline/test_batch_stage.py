@@ -35,15 +35,22 @@ class Device:
     settled: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     through: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    may_launch: asyncio.Event = field(default_factory=asyncio.Event)
     broken: bool = False
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        self.may_launch.set()
 
     async def launch(self, flights: Sequence[Flight]) -> Launched:
         self.launched += [flight.item.id for flight in flights]
+        await self.may_launch.wait()
         return Launched(flights)
 
     async def settle(self, batch: Launched) -> None:
         await self.through.acquire()
         if self.broken:
+            self.failed += 1
             raise DeviceError("the GPU is gone")
         self.settled += [flight.item.id for flight in batch.flights]
 
@@ -60,6 +67,7 @@ class Bench:
     images: int
     wanted: bool = False
     """Whether there is a limit, whose slot somebody else always wants."""
+    outbox: Channel[Flight] | None = None
     ended: list[str] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
 
@@ -74,7 +82,7 @@ class Bench:
             step,
             self.device,
             self.inbox,
-            None,
+            self.outbox,
             finish=self._finish,
             progress=self.progress,
             concurrency=1,
@@ -83,7 +91,9 @@ class Bench:
             patience=Patience(),
         )
         chunk = ChunkInFlight(1, 0, [None] * self.images, self.images)
-        self.inbox.add([Flight(ImageItem(str(number), "file:///x"), chunk, number) for number in range(self.images)])
+        flights = [Flight(ImageItem(str(number), "file:///x"), chunk, number) for number in range(self.images)]
+        self.flight = flights[0]
+        self.inbox.add(flights)
 
     def _turn(self, limits: list[StepLimit]) -> Turn:
         return Turn(
@@ -168,5 +178,57 @@ async def test_a_device_that_fails_ends_the_stage_and_the_slot_is_free() -> None
     bench.device.through.release()
     with pytest.raises(DeviceError, match="gone"):
         await bench.start()
+    assert bench.device.failed == 2, "the other batch, which was launched too, has ended before the slot is free"
     assert len(bench.holds) == 1
     assert bench.ended == []
+
+
+async def test_a_batch_that_is_being_launched_when_the_run_ends_is_settled_before_the_slot_is_let_go() -> None:
+    bench = Bench(Device(), 2, wanted=True)
+    bench.device.may_launch.clear()
+    running = bench.start()
+    await until(lambda: len(bench.device.launched) == 2)
+    running.cancel()
+    await quiet(lambda: len(bench.holds))
+    assert bench.holds == []
+    bench.device.may_launch.set()
+    await quiet(lambda: len(bench.holds))
+    assert bench.holds == [], "the device computes"
+    bench.device.through.release()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(bench.holds) == 1
+
+
+async def test_a_wanted_slot_does_not_wait_for_a_next_stage_that_is_behind() -> None:
+    bench = Bench(Device(runs_ahead=False), 8, wanted=True, outbox=Channel(1))
+    for _ in range(4):
+        bench.device.through.release()
+    running = bench.start()
+    await until(lambda: len(bench.holds) == 1)
+    await quiet(lambda: bench.device.launched)
+    assert (bench.device.launched, len(bench.holds)) == (list("0123"), 1), "nobody has taken anything of the first batch"
+    assert bench.outbox is not None
+    bench.inbox.close()
+    taken: list[Flight] = []
+    while len(taken) < 8:
+        await bench.outbox.wait_ready()
+        taken += bench.outbox.take(8)
+    await running
+    assert [flight.item.id for flight in taken] == list("01234567")
+
+
+async def test_when_the_next_stage_has_ended_nobody_waits_for_it_for_ever() -> None:
+    following = Bench(Device(), 1)
+    bench = Bench(Device(runs_ahead=False), 8, outbox=following.inbox)
+    for _ in range(4):
+        bench.device.through.release()
+    ends, running = following.start(), bench.start()
+    await until(lambda: len(bench.device.launched) >= 4)
+    await quiet(lambda: bench.device.launched)
+    for task in (ends, running):
+        task.cancel()
+    for _ in range(4):
+        following.device.through.release()
+    await asyncio.wait_for(asyncio.gather(ends, running, return_exceptions=True), 5)
+    await asyncio.wait_for(bench.inbox.put([following.flight] * 100), 5)
