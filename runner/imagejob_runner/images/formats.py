@@ -23,6 +23,7 @@ from PIL.ImageFile import ImageFile
 
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
+from imagejob_runner.images.probe import FORMATS
 
 _SIGNATURES: Final[dict[str, re.Pattern[bytes]]] = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
@@ -46,9 +47,6 @@ _OPENERS: Final[dict[str, Callable[[BytesIO], ImageFile]]] = {
     "AVIF": AvifImagePlugin.AvifImageFile,
     "PPM": PpmImagePlugin.PpmImageFile,
 }
-
-FORMATS: Final = tuple(_SIGNATURES)
-"""Names of the accepted formats."""
 
 # What people hand over by mistake, told by name: of the bytes themselves, which may be anybody's secret, nothing is said.
 _OTHERS: Final[dict[str, re.Pattern[bytes]]] = {

@@ -1,6 +1,10 @@
 """What the header of an image file says; loads neither Pillow nor numpy."""
 
 from dataclasses import dataclass
+from typing import Final
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+"""Names of the accepted formats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,7 +12,7 @@ class Probe:
     """What the header says."""
 
     format: str
-    """One of `formats.FORMATS`."""
+    """One of `FORMATS`."""
     width: int
     """Width in pixels as stored, before any EXIF turn."""
     height: int

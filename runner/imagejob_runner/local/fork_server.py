@@ -19,6 +19,7 @@ _GC_OFF: Final = "imagejob_runner.local.gc_off"
 _GC_ON: Final = "imagejob_runner.local.gc_on"
 _RUNNER: Final = "imagejob_runner.local.worker"
 _PREPARATION: Final = "imagejob_runner.preparation.worker"
+_UNHURRIED: Final = "imagejob_runner.preparation.unhurried"
 _KEY: Final = re.compile(rf"\b({'|'.join(MODULES)})\b[\"']?\s*:".encode())
 _LARGEST_FILE: Final = 1 << 20
 _started: Final[list[float]] = []
@@ -33,7 +34,7 @@ def start(kinds: Collection[str]) -> None:
     # The allocator reads its settings when a process starts, and forked ones keep those of the server.
     prepare_environment(os.environ)
     workers = [] if PREPARED.isdisjoint(kinds) else [_PREPARATION]
-    forkserver.set_forkserver_preload([_GC_OFF, *sorted(MODULES[kind] for kind in kinds), _RUNNER, *workers, _GC_ON])
+    forkserver.set_forkserver_preload([_GC_OFF, *sorted(MODULES[kind] for kind in kinds), _RUNNER, *workers, _UNHURRIED, _GC_ON])
     with interrupts_held_back():
         forkserver.ensure_running()
     _started.append(time.monotonic())

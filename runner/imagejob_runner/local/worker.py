@@ -29,6 +29,8 @@ def main(connection: Connection) -> None:
     """Imports what a pipeline names, if told to, and runs a shard; the target of the process."""
     # Ctrl-C reaches every process of the terminal; the supervisor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The server that it was forked from does not heed it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What was loaded before the fork is shared; a garbage collection would write into all of it and make it this process's own.
     gc.freeze()
     if (request := _request(connection)) is None:

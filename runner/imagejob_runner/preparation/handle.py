@@ -4,10 +4,13 @@ import asyncio
 import os
 import signal
 import socket
+import sys
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from imagejob_api.redaction import redacted
 from imagejob_runner.preparation.entry import Entry
 from imagejob_runner.preparation.processes import Started
 from imagejob_runner.preparation.wire import Receiver, WireError, framed
@@ -61,6 +64,7 @@ class WorkerHandle:
         self.senseless = False
         """Whether it was killed because what it sent made no sense."""
         self.ended = asyncio.Event()
+        self._gone = False
         self._units: Counter[int] = Counter()
         self._unit = 0
         self._receiver = Receiver(connection)
@@ -147,7 +151,9 @@ class WorkerHandle:
             self._write()
 
     def kill(self) -> None:
-        """Ends the process, whatever it is at. `on_exit` is called soon."""
+        """Ends the process, whatever it is at, unless it has ended. `on_exit` is called soon."""
+        if self._gone:  # its number may be another's by now
+            return
         try:
             os.kill(self._started.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -185,8 +191,10 @@ class WorkerHandle:
         try:
             for value, payload in self._receiver.messages():
                 self._on_message(self, value, payload)
-        except WireError:
+        except Exception as error:  # noqa: BLE001  otherwise the loop would go on, and what it has on board would never end
             # Whatever makes it send that, nothing it says can be believed any more.
+            if not isinstance(error, WireError):
+                sys.stderr.write(redacted(traceback.format_exc()))
             self.senseless = True
             self._loop.remove_reader(self._socket)
             self.kill()
@@ -209,8 +217,10 @@ class WorkerHandle:
         self._end(status)
 
     def _end(self, status: int | None) -> None:
+        self._gone = True
         if self._socket.fileno() >= 0:
-            self._readable()
+            if not self.senseless:
+                self._readable()
             self.close()
         self.ended.set()
         self._on_exit(self, status)

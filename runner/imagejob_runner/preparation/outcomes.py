@@ -1,10 +1,12 @@
 """How an image's end travels from a worker to the runner."""
 
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
+from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
-from imagejob_runner.images.probe import Probe
+from imagejob_runner.images.probe import FORMATS, Probe
 from imagejob_runner.preparation.messages import Prepared
 from imagejob_runner.preparation.recipe import PreparationRecipe
 from imagejob_runner.preparation.wire import WireError
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
 
 _BANDS: Final = 3
 _ORIENTATIONS: Final = 8
+_CODES: Final = frozenset(value for name, value in vars(ErrorCode).items() if name.isupper())
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+_MOST_MESSAGE: Final = 4096
+"""Characters of an error's message."""
+_MOST_COUNT: Final = 2**31 - 1
+"""Attempts, or pixels side by side."""
+_MOST_SIZE: Final = 2**48
+"""Bytes of anything, and images of a run."""
 
 
 def outcome(task: "Task") -> list[object]:
@@ -53,10 +63,10 @@ class Reader:
             provenance: dict[str, Any] = {}
             timings: dict[str, float] = {}
             if sha256 is not None:
-                provenance["inputSha256"], provenance["inputBytes"] = _text(sha256), _count(size)
+                provenance["inputSha256"], provenance["inputBytes"] = _sha256(sha256), _size(size)
             if header is not None:
                 form, width, height, draft = header
-                provenance["format"], provenance["width"], provenance["height"] = _text(form), _count(width), _count(height)
+                provenance["format"], provenance["width"], provenance["height"] = _format(form), _count(width), _count(height)
                 provenance["draft"] = draft is True
             if downloading is not None:
                 timings[self._download] = _seconds(downloading)
@@ -65,8 +75,8 @@ class Reader:
             error = None
             if failure is not None:
                 code, message, retryable = failure
-                error = ImageError(_text(code), _text(message), retryable=retryable is True)
-            prepared = Prepared(_count(number), error, _count(attempts), provenance, timings, None, None, -1)
+                error = ImageError(_code(code), _text(message)[:_MOST_MESSAGE], retryable=retryable is True)
+            prepared = Prepared(_size(number), error, _count(attempts), provenance, timings, None, None, -1)
             if encoded is not None and error is None:
                 prepared.header = self._header(encoded, provenance)
                 return prepared, 0
@@ -99,7 +109,7 @@ def read_probe(value: list[object]) -> Probe:
     if len(value) != len(fields(Probe)):
         raise WireError("not a header")
     form, width, height, draft, memory = value
-    return Probe(_text(form), _count(width), _count(height), draft is True, _count(memory))
+    return Probe(_format(form), _count(width), _count(height), draft is True, _size(memory))
 
 
 def _picture(value: Any, payload: memoryview) -> tuple[Any, int]:  # noqa: ANN401  anything at all; a picture
@@ -121,9 +131,33 @@ def _text(value: object) -> str:
     return value
 
 
+def _code(value: object) -> str:
+    if type(value) is not str or value not in _CODES:
+        raise WireError("not an error code")
+    return value
+
+
+def _format(value: object) -> str:
+    if type(value) is not str or value not in FORMATS:
+        raise WireError("not a format")
+    return value
+
+
+def _sha256(value: object) -> str:
+    if type(value) is not str or not _SHA256.fullmatch(value):
+        raise WireError("not a SHA-256")
+    return value
+
+
 def _count(value: object) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= _MOST_COUNT:
         raise WireError("not a number")
+    return value
+
+
+def _size(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= _MOST_SIZE:
+        raise WireError("not a size")
     return value
 
 

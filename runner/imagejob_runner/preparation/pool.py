@@ -294,24 +294,25 @@ class PreparationPool:
 
     def _on_result(self, worker: WorkerHandle, value: Any, payload: memoryview) -> int:  # noqa: ANN401  anything at all
         prepared, used = self._reader.read(value, payload)
-        entry = worker.take_off(prepared.number)
+        entry = worker.board.get(prepared.number)
         if entry is None:
             raise WireError("an image that was not handed out")
         if prepared.header is not None and not self._uses_device:
             raise WireError("a file, and no device decodes")
         self._end(entry, prepared)
+        worker.take_off(prepared.number)
         return used
 
     def _end(self, entry: Entry, prepared: Prepared) -> None:
         prepared.slot = entry.slot
-        if entry.request.data is not None:  # it was kept for another attempt
-            entry.request = Request(prepared.number, entry.request.url)
         if prepared.header is not None and self._files is not None:
             prepared.encoded = self._files[entry.slot, : prepared.provenance["inputBytes"]]
             entry.device_seconds = cost(prepared.header.width, prepared.header.height, None).gpu
             self._hand_to_device(entry.device_seconds)
         elif self.pixels is not None and prepared.error is None:
             prepared.array = self.pixels[entry.slot]
+        if entry.request.data is not None:  # it was kept for another attempt
+            entry.request = Request(prepared.number, entry.request.url)
         if entry.over is not None:
             entry.over.set()
         if entry.permit is None or entry.permit.done():

@@ -122,6 +122,7 @@ class Preparer:
         recipe = self._recipe
         if task.data is None:
             raise ImageError(ErrorCode.INTERNAL, "there is neither data nor a picture to work on: put a download step first")
+        task.undecoded = None  # of an attempt before
         waiting = self._device()
         if waiting is not None and self._left_to_device(task, task.data, waiting):
             return

@@ -16,7 +16,7 @@ from typing import Any, Final
 from imagejob_runner.preparation.orders import Orders
 from imagejob_runner.process import interrupts_held_back, prepare_environment
 
-PRELOADED: Final = ("imagejob_runner.preparation.worker", "imagejob_runner.fetch.http")
+PRELOADED: Final = ("imagejob_runner.preparation.worker", "imagejob_runner.fetch.http", "imagejob_runner.preparation.unhurried")
 """What a server of our own loads for workers."""
 
 

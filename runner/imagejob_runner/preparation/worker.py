@@ -50,8 +50,9 @@ def main(orders: Orders, connection: socket.socket, board: int, arena: int | Non
         board: File of the board.
         arena: File of the slots.
     """
-    # Ctrl-C reaches every process of the terminal; the runner decides what it means.
+    # Ctrl-C reaches every process of the terminal, and SIGTERM may reach all of a group; the runner decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(NICENESS)
     # What was loaded before the fork is shared; a garbage collection would write into all of it and make it this process's own.
     gc.freeze()

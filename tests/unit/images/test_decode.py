@@ -8,8 +8,9 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin, features
 from imagejob_api.pipeline import Decode
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
+from imagejob_runner.images import formats
 from imagejob_runner.images.decode import decode, probe
-from imagejob_runner.images.formats import FORMATS
+from imagejob_runner.images.probe import FORMATS
 from tests.tools.photos import encoded, opened, photo, png_bomb
 
 # The warnings that Pillow gives about odd files are silenced at import, which pytest undoes.
@@ -28,6 +29,10 @@ def error_of(data: bytes, settings: Decode = PLAIN) -> ImageError:
 def distance(one: Image.Image, other: Image.Image) -> float:
     assert one.size == other.size
     return float(np.abs(np.asarray(one, dtype=np.float32) - np.asarray(other, dtype=np.float32)).mean())
+
+
+def test_each_format_has_a_signature() -> None:
+    assert tuple(formats._SIGNATURES) == FORMATS
 
 
 @pytest.mark.parametrize(

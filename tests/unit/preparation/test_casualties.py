@@ -12,6 +12,7 @@ import pytest
 
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import RunnerError
+from imagejob_runner.preparation.entry import Entry
 from imagejob_runner.preparation.messages import Prepared, Request
 from tests.tools.photos import encoded, opened
 from tests.unit.preparation.workshop import (
@@ -21,6 +22,7 @@ from tests.unit.preparation.workshop import (
     a_recipe,
     a_site,
     gone,
+    parent_of,
     prepared,
     taken,
     until,
@@ -93,6 +95,52 @@ async def test_a_worker_that_has_been_taken_over_is_ended(harm: str) -> None:
         assert found[5].error is not None
         assert "made no sense" in found[5].error.message
         assert all(one.error is None for number, one in found.items() if number != 5)
+
+
+async def test_what_the_runner_cannot_take_in_costs_its_image_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with a_pool(a_recipe(decode={"retries": {"limit": 1}})) as pool:
+        end = pool._end
+
+        def without_memory(entry: Entry, one: Prepared) -> None:
+            if one.number == 5 and one.error is None:
+                raise MemoryError
+            end(entry, one)
+
+        monkeypatch.setattr(pool, "_end", without_memory)
+        pool.submit([Request(number, "made://good", JPEG) for number in range(8)])
+        found = await taken(pool, 8)
+        assert failure(found[5])[0] == ErrorCode.DECODER_DIED
+        assert all(one.error is None for number, one in found.items() if number != 5)
+    assert "MemoryError" in capsys.readouterr().err
+
+
+async def test_a_signal_to_all_processes_is_left_to_the_runner() -> None:
+    async with a_pool() as pool:
+        await prepared(pool, [Request(0, "made://good", JPEG)])
+        (pid,) = worker_pids(pool)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(parent_of(pid), number)
+            os.kill(pid, number)
+        found = await prepared(pool, [Request(number, "made://good", JPEG) for number in range(1, 40)])
+        assert all(one.error is None for one in found.values())
+        assert worker_pids(pool) == [pid]
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: worker_pids(pool) not in ([], [pid]))
+
+
+async def test_a_process_that_has_ended_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_pool() as pool:
+        await prepared(pool, [Request(0, "made://good", JPEG)])
+        (worker,) = pool._workers.values()
+        worker.kill()
+        await asyncio.wait_for(worker.ended.wait(), 20)
+        killed: list[int] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "kill", lambda pid, _: killed.append(pid))
+            worker.kill()
+        assert killed == []
 
 
 async def test_what_a_killed_worker_had_on_board_is_done_again_at_no_charge() -> None:

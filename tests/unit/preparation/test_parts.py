@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagejob_runner.constants import ErrorCode
 from imagejob_runner.device.jpeg import Header
+from imagejob_runner.device.split import Split
 from imagejob_runner.preparation.arena import SharedMemory, Slots
 from imagejob_runner.preparation.board import DECODE, Board
 from imagejob_runner.preparation.outcomes import Reader, read_probe
+from imagejob_runner.preparation.preparer import Preparer, Task
 from imagejob_runner.preparation.wire import Receiver, WireError, framed
+from tests.tools.photos import encoded, opened
 from tests.unit.preparation.workshop import a_recipe
 
 Json = st.recursive(
@@ -103,6 +107,35 @@ class TestOutcomes:
         with pytest.raises(WireError):
             READER.read([*FILE[:place], value, *FILE[place + 1 :]], memoryview(b""))
 
+    @pytest.mark.parametrize(
+        ("place", "value"),
+        [
+            (1, ["Excellent", "", False]),
+            (1, [["Timeout"], "", False]),
+            (2, 2**31),
+            (2, 10**400),
+            (3, "0" * 63 + "g"),
+            (3, "0" * 65),
+            (4, 2**49),
+            (5, ["EPS", 2, 1, False]),
+            (5, ["PNG", 10**400, 1, False]),
+            (8, [10**9, 10**9, 0]),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, place: int, value: object) -> None:
+        with pytest.raises(WireError):
+            READER.read([*GOOD[:place], value, *GOOD[place + 1 :]], memoryview(PAYLOAD))
+
+    @pytest.mark.parametrize("value", [["PNG", 2, 1, False, 10**400], ["PNG", 10**400, 1, False, 5], ["EPS", 2, 1, False, 5]])
+    def test_nor_a_header_that_cannot_be(self, value: list[object]) -> None:
+        with pytest.raises(WireError):
+            read_probe(value)
+
+    def test_no_message_is_endless(self) -> None:
+        one, _ = READER.read([7, [ErrorCode.INTERNAL, "x" * 10**6, False], *GOOD[2:]], memoryview(PAYLOAD))
+        assert one.error is not None
+        assert (one.error.code, len(one.error.message)) == (ErrorCode.INTERNAL, 4096)
+
     @given(st.data())
     def test_whatever_stands_in_it_is_read_or_refused(self, data: st.DataObject) -> None:
         value = list(GOOD)
@@ -152,6 +185,19 @@ def test_the_board_says_what_a_worker_is_at() -> None:
     board.clear(1)
     assert board.standing(1) is None
     del one, other
+    memory.close()
+
+
+def test_what_is_decoded_after_all_is_not_left_to_the_device() -> None:
+    memory, slot = SharedMemory.create("pixels", 8192), 8192
+    device: list[float | None] = [None, 0.0]
+    preparer = Preparer(a_recipe(), memory, slot, 1 << 28, Split(1, 1), device.pop)
+    task = Task(0, 0, 0, "made://up", encoded(opened("china.jpg").resize((64, 48)), "JPEG"), [0, 0])
+    preparer.decode(task)
+    assert task.undecoded == Header(64, 48, 1)
+    preparer.decode(task)
+    assert task.undecoded is None
+    del preparer
     memory.close()
 
 

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from imagejob_api.pipeline import Decode, Download, Operation, Preprocess, Step, Transform
+from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images.probe import Probe
 from imagejob_runner.preparation.messages import Prepared, Request
@@ -215,7 +216,7 @@ def _tell(recipe: PreparationRecipe) -> PreparationRecipe:
     from imagejob_runner.preparation import preparer  # noqa: PLC0415  in the worker
 
     def told(_: preparer.Preparer, __: preparer.Task) -> None:
-        raise ImageError("Told", str(loaded))
+        raise ImageError(ErrorCode.INTERNAL, str(loaded))
 
     preparer.Preparer.decode = told  # type: ignore[method-assign]  in this process only
     return recipe
