@@ -140,7 +140,7 @@ class ImageJobSpec(ApiModel):
     """Pods (on one machine: processes) at once; may be changed while the job runs."""
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK_SIZE)] | None = None
     """Images that are committed together: the unit of resume. A process that is killed does two of them again at most. Chosen from the
-    number of images and `parallelism` unless set, at most 4,096."""
+    number of images and `parallelism` unless set, at most 4,096; 256 with embeddings or a `call`, 128 with tensors."""
     shards: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Parts that the job is split into, each for one pod at a time, so that no more pods work at once. Unless set 64, or four for each pod
     if that is more; never more than there are chunks."""

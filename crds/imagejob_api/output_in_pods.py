@@ -47,7 +47,9 @@ def _other_pods(spec: ImageJobSpec) -> str | None:
     """Why more than one pod must see the output; None if one does everything."""
     if spec.source.urls is None:
         return "the pod that lists the source is another than those that work"
-    shards = shard_count(len(spec.source.urls), spec.chunk_size, spec.shards, spec.parallelism)
+    # Whether there is more than one shard is the same with every pipeline, so one that is only named may stay unknown.
+    steps = spec.pipeline.steps if spec.pipeline is not None else ()
+    shards = shard_count(len(spec.source.urls), spec.chunk_size, spec.shards, spec.parallelism, steps)
     if shards > 1:
         pods = pod_count(shards, spec.parallelism)
         return f"{pods} pods work, one for each shard" if pods > 1 else f"its {shards} shards may be several pods' work"

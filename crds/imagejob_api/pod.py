@@ -3,6 +3,7 @@
 Neither imports the other. The operator mounts the job file and reads the reports; a pod reads the file and writes the reports.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Annotated, Final
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from imagejob_api.imagejob import ImageJobSpec
-from imagejob_api.pipeline import ImagePipelineSpec
+from imagejob_api.pipeline import ImagePipelineSpec, Step
 
 LABEL_JOB: Final = "imagejob.dev/job"
 """On everything made for an ImageJob: its name."""
@@ -60,6 +61,10 @@ CHUNKS_PER_PROCESS: Final = 32
 """Of a job that sets no chunk size, within the bounds below."""
 LEAST_DEFAULT_CHUNK: Final = 64
 LARGEST_DEFAULT_CHUNK: Final = 4096
+"""With rows of a few kB."""
+LARGEST_DEFAULT_CHUNK_OF_LISTS: Final = 256
+"""With embeddings, 32 bytes a number in memory (41 kB a row of 1,280), and with what functions return, which nobody knows."""
+LARGEST_DEFAULT_CHUNK_OF_TENSORS: Final = 128
 
 
 class Part(IntEnum):
@@ -282,28 +287,39 @@ def default_shards(parallelism: int) -> int:
     return max(LEAST_SHARDS, SHARES_PER_POD * parallelism)
 
 
-def default_chunk_size(total: int, parallelism: int) -> int:
+def default_chunk_size(total: int, parallelism: int, steps: Iterable[Step]) -> int:
     """Inputs in a chunk of a new plan whose job says nothing about it.
 
     A chunk costs about 10 ms to write to a disk and 100 ms to a bucket, while the next one is computed. A killed process does at most two
     of its chunks again. With `CHUNKS_PER_PROCESS` chunks for each process neither matters: writing takes a process a third of a second, or
     three, over the whole job, and a kill costs a sixteenth of its work at most. A chunk of `LARGEST_DEFAULT_CHUNK` inputs takes the
     fastest GPU known a third of a second, which hides both kinds of writing, and a CPU half a minute; larger ones would only lose more.
-    Below `LEAST_DEFAULT_CHUNK` batches would not fill; but each process gets a chunk.
+    Below `LEAST_DEFAULT_CHUNK` batches would not fill; but each process gets a chunk. The rows of two chunks are in memory, so chunks are
+    smaller where rows are large.
 
     Args:
         total: Inputs.
         parallelism: Processes or pods at once.
+        steps: What is done with each.
 
     Returns:
         At least 1.
     """
-    wanted = total // (CHUNKS_PER_PROCESS * parallelism)
-    size = min(max(wanted, LEAST_DEFAULT_CHUNK), LARGEST_DEFAULT_CHUNK)
+    wanted = total // max(CHUNKS_PER_PROCESS * parallelism, LEAST_SHARDS)
+    largest = min(map(_largest_default_chunk, steps), default=LARGEST_DEFAULT_CHUNK)
+    size = min(max(wanted, LEAST_DEFAULT_CHUNK), largest)
     return max(1, min(size, -(-total // parallelism)))
 
 
-def shard_count(total: int, chunk_size: int | None, shards: int | None, parallelism: int) -> int:
+def _largest_default_chunk(step: Step) -> int:
+    if step.infer is not None and step.infer.outputs.tensor:
+        return LARGEST_DEFAULT_CHUNK_OF_TENSORS
+    if step.call is not None or (step.infer is not None and step.infer.outputs.embedding is not None):
+        return LARGEST_DEFAULT_CHUNK_OF_LISTS
+    return LARGEST_DEFAULT_CHUNK
+
+
+def shard_count(total: int, chunk_size: int | None, shards: int | None, parallelism: int, steps: Iterable[Step]) -> int:
     """Number of shards of a new plan.
 
     Args:
@@ -311,9 +327,10 @@ def shard_count(total: int, chunk_size: int | None, shards: int | None, parallel
         chunk_size: Inputs in a chunk, as the job says; None for `default_chunk_size`.
         shards: What the job says.
         parallelism: Pods at once.
+        steps: What is done with each input.
 
     Returns:
         What the job says, else `default_shards`; never more than there are chunks, and at least 1.
     """
-    chunks = -(-total // (chunk_size or default_chunk_size(total, parallelism)))
+    chunks = -(-total // (chunk_size or default_chunk_size(total, parallelism, steps)))
     return max(1, min(chunks, shards or default_shards(parallelism)))

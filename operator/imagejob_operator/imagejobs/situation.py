@@ -118,7 +118,7 @@ class Situation:
         if self.spec.source.urls is not None:
             stored = self.seen.stored
             parallelism = stored.parallelism if stored is not None and self.started is not None else self.spec.parallelism
-            return shard_count(self.total, self.spec.chunk_size, self.spec.shards, parallelism)
+            return shard_count(self.total, self.spec.chunk_size, self.spec.shards, parallelism, self.steps)
         return self.plan_report.shards if self.plan_report is not None else self.before.shards.total
 
     @cached_property

@@ -136,7 +136,7 @@ class _Planner:
             components = await self._components(spool.digest)
             if self._before_writing is not None:
                 await self._before_writing()
-            chunk_size = self._spec.chunk_size or default_chunk_size(spool.total, parallelism)
+            chunk_size = self._spec.chunk_size or default_chunk_size(spool.total, parallelism, self._pipeline.steps)
             spool.divide(chunk_size)
             # More shards than chunks would be pods with nothing to do.
             shards = min(shards, -(-spool.total // chunk_size))

@@ -76,8 +76,8 @@ async def test_a_second_plan_writes_nothing_and_keeps_chunks_and_shards(job: Job
 @pytest.mark.parametrize(("inputs", "parallelism"), [(20, 1), (20, 3), (300, 1), (300, 2), (4000, 1)])
 async def test_a_job_that_sets_no_chunk_size_gets_one_that_suits_it_and_keeps_it(job: JobMaker, inputs: int, parallelism: int) -> None:
     made = await plan(job(inline_manifest(job, inputs), chunkSize=None, parallelism=parallelism), shards=default_shards(parallelism))
-    assert made.chunk_size == default_chunk_size(inputs, parallelism)
-    assert made.shards == shard_count(inputs, None, None, parallelism), "as the operator counts them"
+    assert made.chunk_size == default_chunk_size(inputs, parallelism, made.pipeline.steps)
+    assert made.shards == shard_count(inputs, None, None, parallelism, made.pipeline.steps), "as the operator counts them"
     output = open_output(job.output)
     chunks = [chunk for shard in range(made.shards) async for chunk in shard_chunks(output, made, shard)]
     entries = [entry.id for chunk in sorted(chunks, key=lambda chunk: chunk.index) for entry in chunk.entries]

@@ -1,7 +1,10 @@
 """What a pod reads of its environment."""
 
+from typing import Any
+
 import pytest
 
+from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_api.pod import default_chunk_size, shard_count
 from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.pod.environment import DEFAULT_PROGRESS_SECONDS, PodEnvironment
@@ -60,10 +63,12 @@ def test_each_shard_is_of_one_pod(pods: int, shards: int) -> None:
         (1000, None, None, 1, 16),
         (1000, None, None, 20, 20),
         (1_000_000, None, None, 2, 64),
+        (4096, None, None, 1, 64),
+        (100_000, None, None, 1, 64),
     ],
 )
 def test_the_number_of_shards(total: int, chunk: int | None, shards: int | None, parallelism: int, expected: int) -> None:
-    assert shard_count(total, chunk, shards, parallelism) == expected
+    assert shard_count(total, chunk, shards, parallelism, ()) == expected
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,8 @@ def test_the_number_of_shards(total: int, chunk: int | None, shards: int | None,
         (20, 3, 7),
         (3, 8, 1),
         (100, 1, 64),
-        (6_000, 1, 187),
+        (6_000, 1, 93),
+        (100_000, 1, 1562),
         (6_000, 4, 64),
         (1_000_000, 1, 4096),
         (1_000_000, 16, 1953),
@@ -82,4 +88,27 @@ def test_the_number_of_shards(total: int, chunk: int | None, shards: int | None,
     ],
 )
 def test_the_size_of_a_chunk_that_nobody_has_set(total: int, parallelism: int, expected: int) -> None:
-    assert default_chunk_size(total, parallelism) == expected
+    assert default_chunk_size(total, parallelism, ()) == expected
+
+
+@pytest.mark.parametrize(
+    ("steps", "largest"),
+    [
+        ([{"name": "classify", "infer": {"model": {"architecture": "a:b"}}}], 4096),
+        ([{"name": "embed", "infer": {"model": {"architecture": "a:b"}, "outputs": {"embedding": "l2"}}}], 256),
+        ([{"name": "map", "infer": {"model": {"architecture": "a:b"}, "outputs": {"tensor": True}}}], 128),
+        ([{"name": "note", "call": {"function": "a:b"}}], 256),
+        (
+            [
+                {"name": "note", "call": {"function": "a:b"}},
+                {"name": "map", "infer": {"model": {"architecture": "a:b"}, "outputs": {"tensor": True}}},
+                {"name": "save", "save": {}},
+            ],
+            128,
+        ),
+    ],
+)
+def test_chunks_are_smaller_by_themselves_where_rows_are_large(steps: list[dict[str, Any]], largest: int) -> None:
+    pipeline = ImagePipelineSpec.model_validate({"steps": [{"name": "download", "download": {}}, *steps]}).steps
+    assert default_chunk_size(10**9, 1, pipeline) == largest
+    assert shard_count(10_000, None, 1000, 1, pipeline) == -(-10_000 // min(10_000 // 64, largest))
