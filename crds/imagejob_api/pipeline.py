@@ -77,8 +77,9 @@ class Decode(ApiModel):
     frame: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Which frame or page of an animated or multi-page file is used."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where JPEGs are decoded that go straight to a model on a GPU. auto: where it is sooner; gpu: there, or the job does not start; cpu:
-    never on the GPU, which changes pixels slightly. Everything but plain JPEGs is decoded on CPUs."""
+    """Where JPEGs are decoded that go straight to a model on a GPU: without operations, limits before the model, or a later use of the
+    picture. auto: where it is sooner; gpu: there, or the job does not start; cpu: never on the GPU, which changes pixels slightly.
+    Everything but plain JPEGs is decoded on CPUs."""
 
 
 class Resize(ApiModel):

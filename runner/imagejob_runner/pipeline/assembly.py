@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from imagejob_api.pipeline import Decode, ImagePipelineSpec, Step, Transform
+from imagejob_runner.exceptions import InvalidJobError
 from imagejob_runner.functions import find_callable
 from imagejob_runner.pipeline.batch_stage import BatchStage
 from imagejob_runner.pipeline.channel import Channel
@@ -139,18 +140,14 @@ def assemble(
         models: What the output was planned with, by step.
 
     Raises:
-        InvalidJobError: A `call` names a function that there is not, or that cannot be imported.
+        InvalidJobError: A `call` names a function that there is not, or that cannot be imported; or a GPU is to decode what cannot go
+            straight to it.
     """
-    steps = list(pipeline.steps)
-    for place in range(len(steps) - 1, -1, -1):
-        step = steps[place]
-        if step.infer is not None and (place == 0 or steps[place - 1].kind != "transform"):
-            # Decoding gets a stage of its own, so that it never happens under the model's slot.
-            before = Step(name=step.name, transform=Transform(), timeout=step.timeout).model_copy(update={"name": f"{step.name}.decode"})
-            steps.insert(place, before)
+    steps = _with_decoding(pipeline)
     recipe = _recipe(steps)
     begin = 0 if recipe is None else 2
-    decode = recipe.decode if recipe is not None and not recipe.operations and not recipe.keep_image else None
+    decode = _straight_to_model(recipe)
+    _refuse_other_gpu_decoding(steps, recipe)
     parts = [
         _part(step, steps[place:], cpus, memory, threads, output, models, decode if place == begin else None)
         for place, step in enumerate(steps)
@@ -171,6 +168,35 @@ def assemble(
         most = max(1, room // slot_bytes)
         window, slots = max(1, window * min(slots, most) // slots), min(slots, most)
     return Assembly(Preparation(recipe, workers, slots, slot_bytes, at_once, parts[0]), tuple(parts), gated, window)
+
+
+def _with_decoding(pipeline: ImagePipelineSpec) -> list[Step]:
+    """The steps; decoding gets a stage of its own, so that it never happens under the model's slot."""
+    steps = list(pipeline.steps)
+    for place in range(len(steps) - 1, -1, -1):
+        step = steps[place]
+        if step.infer is not None and (place == 0 or steps[place - 1].kind != "transform"):
+            before = Step(name=step.name, transform=Transform(), timeout=step.timeout).model_copy(update={"name": f"{step.name}.decode"})
+            steps.insert(place, before)
+    return steps
+
+
+def _straight_to_model(recipe: PreparationRecipe | None) -> Decode | None:
+    """How pictures are decoded that go from their download to a model and nowhere else; None where there are none."""
+    straight = recipe is not None and recipe.preprocess is not None and not recipe.operations and not recipe.keep_image
+    return recipe.decode if recipe is not None and straight else None
+
+
+def _refuse_other_gpu_decoding(steps: Sequence[Step], recipe: PreparationRecipe | None) -> None:
+    """Raises InvalidJobError if a GPU is to decode elsewhere than in the one step where it can."""
+    possible = steps[1] if _straight_to_model(recipe) is not None else None
+    for step in steps:
+        if step is not possible and step.transform is not None and step.transform.decode.device == "gpu":
+            raise InvalidJobError(
+                f"step {step.name}: transform.decode.device: gpu cannot be met, since a GPU decodes only what goes straight from its "
+                f"download to a model: the steps begin with download, a transform without operations, and infer, the first two without "
+                f"limits, and no later step uses the picture (call, save.image, another infer); write auto or cpu, or change the steps"
+            )
 
 
 def _may_be_left_to_device(decode: Decode, step: Step) -> bool:
@@ -208,12 +234,17 @@ def pixel_cpus(pipeline: ImagePipelineSpec, cpus: int) -> int:
 
 
 def check_code(pipeline: ImagePipelineSpec) -> None:
-    """Imports the Python functions that a pipeline names, so that a wrong name is found before a plan makes it a part of an output.
+    """Imports the Python functions that a pipeline names, and looks where a GPU is to decode.
+
+    So what is wrong is found before a plan makes it a part of an output.
 
     Raises:
-        InvalidJobError: A `call` names a function that there is not, or that cannot be imported.
+        InvalidJobError: A `call` names a function that there is not, or that cannot be imported; or a GPU is to decode what cannot go
+            straight to it.
         ModelError: A model's architecture is one that there is not, or that cannot be imported.
     """
+    steps = _with_decoding(pipeline)
+    _refuse_other_gpu_decoding(steps, _recipe(steps))
     for step in pipeline.steps:
         if step.call is not None:
             find_callable(step.call.function, "call.function")

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from imagejob_api.pipeline import ImagePipelineSpec
-from imagejob_runner.pipeline.assembly import Assembly, assemble, pixel_cpus
+from imagejob_runner.exceptions import InvalidJobError
+from imagejob_runner.pipeline.assembly import Assembly, assemble, check_code, pixel_cpus
 from imagejob_runner.pipeline.budget import Budget
 from imagejob_runner.pipeline.suspects import Suspects
 from imagejob_runner.pipeline.works.base import Memory
@@ -91,6 +92,37 @@ def test_what_functions_or_limits_come_before_is_done_in_the_process_itself(step
     assert assembly.preparation is None
     kinds = [part.step.kind for part in assembly.parts if not part.step.name.endswith(".decode")]
     assert kinds == [next(key for key in step if key not in ("name", "limits")) for step in steps]
+
+
+ON_GPU = {"name": "open", "transform": {"decode": {"device": "gpu"}}}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (DOWNLOAD, {"name": "open", "transform": {**SHRINK["transform"], **ON_GPU["transform"]}}, INFER, SAVE),  # type: ignore[dict-item]
+        (DOWNLOAD, ON_GPU, INFER, NOTE),
+        (DOWNLOAD, ON_GPU, INFER, SAVE_IMAGE),
+        (DOWNLOAD, ON_GPU, {**INFER, "name": "first"}, INFER, SAVE),
+        (DOWNLOAD, ON_GPU, SAVE),
+        (DOWNLOAD, ON_GPU, SHRINK, INFER, SAVE),
+        (DOWNLOAD, {**ON_GPU, **LIMITS}, INFER, SAVE),
+        ({**DOWNLOAD, **LIMITS}, ON_GPU, INFER, SAVE),
+        (DOWNLOAD, NOTE, ON_GPU, INFER, SAVE),
+        (DOWNLOAD, INFER, ON_GPU, SAVE),
+    ],
+)
+def test_a_job_does_not_start_whose_pictures_cannot_go_straight_to_the_gpu_that_decodes(
+    steps: tuple[dict[str, Any], ...],
+) -> None:
+    with pytest.raises(InvalidJobError, match=r"step open: transform\.decode\.device: gpu cannot be met.*write auto or cpu"):
+        assembled(*steps)
+    with pytest.raises(InvalidJobError, match="step open"):
+        check_code(ImagePipelineSpec.model_validate({"steps": list(steps)}))
+
+
+def test_a_job_starts_whose_pictures_go_straight_to_the_model() -> None:
+    assert [part.step.name for part in assembled(DOWNLOAD, ON_GPU, INFER, SAVE).parts] == ["infer", "save"]
 
 
 @pytest.mark.parametrize(
