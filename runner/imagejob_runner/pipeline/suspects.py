@@ -84,8 +84,8 @@ class Suspects:
         if attempt > 1:
             logger.warning("%s was being decoded when a process died: it is tried once more, alone", flight.item.id)
         name = f"{SUSPECTS_FOLDER}/{place[0]:05d}-{place[1]:05d}-{needed}-{self._limit}-{attempt}"
+        self._noted[place] = name  # first: who is cancelled in the middle of it may have written it
         await self._output.replace(name, f"{flight.item.id}\n".encode("utf-8", "backslashreplace"))
-        self._noted[place] = name
 
     async def end(self, flight: Flight) -> None:
         """The decoding is over, however it ended."""

@@ -35,6 +35,7 @@ class WorkerHandle:
         started: Its process.
         connection: Our end of the socket; not blocking.
         suspects: Images that it is to do first, each alone.
+        most: Most bytes that go with a message of it.
         on_message: Called with what it sends.
         on_exit: Called when it has ended.
     """
@@ -46,6 +47,7 @@ class WorkerHandle:
         connection: socket.socket,
         suspects: Sequence[Entry],
         *,
+        most: int,
         on_message: OnMessage,
         on_exit: OnExit,
     ) -> None:
@@ -67,7 +69,7 @@ class WorkerHandle:
         self._gone = False
         self._units: Counter[int] = Counter()
         self._unit = 0
-        self._receiver = Receiver(connection)
+        self._receiver = Receiver(connection, most)
         self._out: deque[memoryview] = deque()
         self._waits = False
         self._on_message, self._on_exit = on_message, on_exit

@@ -9,7 +9,7 @@ from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images.probe import FORMATS, Probe
 from imagejob_runner.preparation.messages import Prepared
 from imagejob_runner.preparation.recipe import PreparationRecipe
-from imagejob_runner.preparation.wire import WireError
+from imagejob_runner.preparation.wire import MOST_BYTES, WireError
 
 if TYPE_CHECKING:
     from imagejob_runner.device.jpeg import Header
@@ -21,6 +21,10 @@ _CODES: Final = frozenset(value for name, value in vars(ErrorCode).items() if na
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 _MOST_MESSAGE: Final = 4096
 """Characters of an error's message."""
+_MOST_PROFILE: Final = 1 << 28
+"""Bytes of a colour profile, if nothing says how large a file may be: it stands in there as it is, or is at most 1 MiB (PNG)."""
+_BESIDE: Final = 1 << 22
+"""Bytes of smaller pictures in the same message, and that of a PNG's profile."""
 _MOST_COUNT: Final = 2**31 - 1
 """Attempts, or pixels side by side."""
 _MOST_SIZE: Final = 2**48
@@ -98,6 +102,20 @@ class Reader:
             raise WireError("not a file for a device")
         provenance.update(format="JPEG", width=width, height=height, draft=False)
         return Header(width, height, orientation)
+
+
+def most_bytes(recipe: PreparationRecipe) -> int:
+    """Most bytes that can go with a message of a worker: pictures that are kept, and their profiles."""
+    if not recipe.keep_image:
+        return 0
+    pixels = recipe.decode.max_pixels
+    for operation in recipe.operations:
+        exact = operation.crop or operation.thumbnail or operation.resize
+        if exact is None or exact.width is None or exact.height is None:
+            return MOST_BYTES  # a side that follows from the other one may have any length
+        pixels = exact.width * exact.height
+    profile = recipe.download.max_bytes if recipe.download is not None else _MOST_PROFILE
+    return min(MOST_BYTES, _BANDS * pixels + profile + _BESIDE)
 
 
 def read_probe(value: list[object]) -> Probe:

@@ -22,7 +22,7 @@ from imagejob_runner.preparation.entry import Entry
 from imagejob_runner.preparation.handle import UNIT, WorkerHandle
 from imagejob_runner.preparation.messages import Prepared, Request
 from imagejob_runner.preparation.orders import Orders
-from imagejob_runner.preparation.outcomes import Reader, read_probe
+from imagejob_runner.preparation.outcomes import Reader, most_bytes, read_probe
 from imagejob_runner.preparation.permits import Permit, Permits
 from imagejob_runner.preparation.places import is_remote
 from imagejob_runner.preparation.recipe import PreparationRecipe
@@ -89,6 +89,7 @@ class PreparationPool:
         self._batch = batch
         self._slot_bytes = max(self._side**2 * BANDS, slot_bytes if self._side else 0)
         self._reader = Reader(recipe, self._slot_bytes)
+        self._most = most_bytes(recipe)
         self._uses_device, self._handed_to_device = False, 0.0
         self._free = Slots(slots)
         self._entries: dict[int, Entry] = {}
@@ -257,7 +258,7 @@ class PreparationPool:
         except (OSError, EOFError) as error:
             self._fail(RunnerError(f"a process that decodes images cannot be started: {error or type(error).__name__}"))
             return
-        worker = WorkerHandle(index, started, connection, suspects, on_message=self._on_message, on_exit=self._on_exit)
+        worker = WorkerHandle(index, started, connection, suspects, most=self._most, on_message=self._on_message, on_exit=self._on_exit)
         self._workers[index] = worker
         if self._over:
             worker.close()

@@ -1,5 +1,7 @@
 """What a worker sends: results in parts, so that neither each is a message of its own nor one that is slow holds others back."""
 
+import os
+import select
 import socket
 import threading
 import time
@@ -16,6 +18,8 @@ BAND_BYTES: Final = 1 << 20
 """Bytes of pictures that are worth a message, and what is made of a larger one at a time."""
 PATIENCE_SECONDS: Final = 0.05
 """How long a result may wait for others."""
+ENDING_SECONDS: Final = 1.0
+"""How long the process may take to end itself when the runner is gone."""
 _BANDS: Final = 3
 
 
@@ -38,6 +42,7 @@ class Sender:
         self._some = threading.Event()
         # A decoding that takes long does not hold the interpreter, so a thread can send what is done meanwhile.
         threading.Thread(target=self._look_after, name="sender", daemon=True).start()
+        threading.Thread(target=_end_with, args=(connection,), name="runner gone", daemon=True).start()
 
     def add(self, result: list[object], picture: Image.Image | None) -> None:
         """A result and its picture, which go out with others, soon."""
@@ -88,6 +93,15 @@ class Sender:
                     self._flush()
                 if not self._results:
                     self._some.clear()
+
+
+def _end_with(connection: socket.socket) -> None:
+    """Ends this process when the other side is gone and it does not end itself: a decoding or a file system may hold it for ever."""
+    poll = select.poll()
+    poll.register(connection, 0)  # that it hung up is always told
+    poll.poll()
+    time.sleep(ENDING_SECONDS)
+    os._exit(1)
 
 
 def picture_bytes(picture: Image.Image) -> int:

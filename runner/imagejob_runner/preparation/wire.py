@@ -11,7 +11,8 @@ from typing import Any, Final
 
 _LENGTHS: Final = struct.Struct("<IQ")
 _MOST_JSON: Final = 1 << 26
-_MOST_BYTES: Final = 1 << 34
+MOST_BYTES: Final = 1 << 34
+"""Most that go with a message, whatever it is."""
 _BLOCK: Final = 1 << 18
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
@@ -41,10 +42,11 @@ class Receiver:
 
     Args:
         connection: The socket; blocking or not, it is never waited for.
+        most: Most bytes that go with a message.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
+    def __init__(self, connection: socket.socket, most: int = MOST_BYTES) -> None:
+        self._socket, self._most = connection, most
         self._buffer = bytearray()
         self._value: Any = None
         self._payload: bytearray | None = None
@@ -87,7 +89,7 @@ class Receiver:
         buffer, start = self._buffer, 0
         while len(buffer) - start >= _LENGTHS.size:
             head, tail = _LENGTHS.unpack_from(buffer, start)
-            if head > _MOST_JSON or tail > _MOST_BYTES:
+            if head > _MOST_JSON or tail > self._most:
                 raise WireError(f"a message of {head} and {tail} bytes")
             middle = start + _LENGTHS.size + head
             if len(buffer) < middle:

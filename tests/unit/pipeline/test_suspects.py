@@ -1,5 +1,6 @@
 """Large decodings are noted; those that have ended processes get a row."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,22 @@ async def test_who_may_not_delete_says_that_it_is_over(output: OutputStore, monk
         await suspects.begin(flight(), 1000)
         await suspects.end(flight())
     assert len(await names(output)) == 1
+
+
+async def test_who_is_cancelled_while_noting_leaves_no_note(output: OutputStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = LocalOutput.replace
+
+    async def cancelled(self: LocalOutput, name: str, data: bytes) -> None:
+        await replace(self, name, data)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(LocalOutput, "replace", cancelled)
+    suspects = Suspects(output)
+    with pytest.raises(asyncio.CancelledError):
+        await suspects.begin(flight(), 1000)
+    assert len(await names(output)) == 1
+    await suspects.end(flight())
+    assert await names(output) == []
 
 
 def test_what_cannot_fit_is_not_even_tried(output: OutputStore) -> None:

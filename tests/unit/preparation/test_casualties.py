@@ -170,19 +170,21 @@ async def test_workers_that_end_before_they_say_a_word_end_the_pool() -> None:
                 await pool.take()
 
 
-async def test_workers_end_with_a_runner_that_is_killed(tmp_path: Path) -> None:
+async def test_workers_end_with_a_runner_that_is_killed_though_one_is_in_an_endless_decoding(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import asyncio
-        from tests.unit.preparation.workshop import a_pool, a_site, until, worker_pids
+        from tests.unit.preparation.workshop import HarmfulRecipe, a_pool, a_recipe, a_site, until, worker_pids
         from imagejob_runner.preparation.messages import Request
 
         async def never(_):
             await asyncio.Event().wait()
 
         async def main():
-            async with a_site(never) as site, a_pool(workers=2) as pool:
+            async with a_site(never) as site, a_pool(a_recipe(made=HarmfulRecipe), workers=2) as pool:
                 pool.submit([Request(number, f"{site.url}/{number}") for number in range(8)])
                 await until(lambda: len(site.asked) == 8)
+                pool.submit([Request(8, "made://harm-endless", b"x")])
+                await until(lambda: pool._board.standing(0) or pool._board.standing(1))
                 print(*worker_pids(pool), flush=True)
                 await asyncio.Event().wait()
 

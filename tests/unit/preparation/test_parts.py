@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagejob_api.pipeline import Decode, Download, Operation
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.device.jpeg import Header
 from imagejob_runner.device.split import Split
 from imagejob_runner.preparation.arena import SharedMemory, Slots
 from imagejob_runner.preparation.board import DECODE, Board
-from imagejob_runner.preparation.outcomes import Reader, read_probe
+from imagejob_runner.preparation.outcomes import Reader, most_bytes, read_probe
 from imagejob_runner.preparation.preparer import Preparer, Task
-from imagejob_runner.preparation.wire import Receiver, WireError, framed
+from imagejob_runner.preparation.wire import MOST_BYTES, Receiver, WireError, framed, heading
 from tests.tools.photos import encoded, opened
 from tests.unit.preparation.workshop import a_recipe
 
@@ -82,6 +83,16 @@ class TestMessages:
             theirs.sendall(stream)
             with pytest.raises(WireError):
                 list(Receiver(ours).messages())
+
+    def test_one_with_more_bytes_than_can_be_is_refused_before_they_come(self) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            receiver = Receiver(ours, 3)
+            theirs.sendall(b"".join(framed("a", [b"123"])))
+            assert [*receiver.messages()] == [("a", b"123")]
+            theirs.sendall(heading("b", 4))
+            with pytest.raises(WireError, match="4 bytes"):
+                list(receiver.messages())
 
 
 READER = Reader(a_recipe(keep_image=True), 1000)
@@ -148,6 +159,21 @@ class TestOutcomes:
         assert 0 <= used <= len(PAYLOAD)
         assert all(type(seconds) is float and math.isfinite(seconds) for seconds in one.timings.values())
         assert one.error is not None or one.image is not None
+
+    def test_with_it_come_no_more_bytes_than_pictures_can_have(self) -> None:
+        def most(**fields: Any) -> int:  # noqa: ANN401  fields of a recipe
+            return most_bytes(a_recipe(**{"keep_image": True, "settings": Decode(max_pixels=10**6), **fields}))
+
+        def wide(change: dict[str, Any]) -> Operation:
+            return Operation.model_validate(change)
+
+        beside = most() - 3 * 10**6
+        assert most(keep_image=False) == 0
+        assert Download().max_bytes < beside < Download().max_bytes + 2**23
+        large, small = wide({"crop": {"width": 4000, "height": 3000}}), wide({"thumbnail": {"width": 40, "height": 30}})
+        assert most(operations=[large]) == 3 * 4000 * 3000 + beside
+        assert most(operations=[large, small]) == 3 * 40 * 30 + beside
+        assert most(operations=[wide({"resize": {"shorter": 500}})]) == MOST_BYTES
 
     @given(Json)
     def test_a_header_too(self, value: object) -> None:
