@@ -4,6 +4,8 @@
 #   docker build --target operator --tag imagejob-operator .
 #   docker build --target runner --tag imagejob-runner .
 #   docker build --target runner --build-arg RUNNER_BASE=my/torch:2.9 --build-arg EXTRAS=demo --tag imagejob-demo .
+#
+# EXTRAS=gpu-cu12 has GPUs decode JPEGs, too; gpu-cu13 with a RUNNER_BASE whose torch is for CUDA 13. The default one is for CUDA 12.
 ARG RUNNER_BASE=pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
 ARG OPERATOR_BASE=python:3.13-slim
 

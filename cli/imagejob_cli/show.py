@@ -57,11 +57,11 @@ async def _show(url: str, limit: int, status: str | None, *, as_json: bool) -> N
     # One more than is printed tells whether there are more.
     chosen = _first(rows, limit + 1 if limit else 0)
     beginning = [row async for row in _first(chosen, LONG_TABLE)]
-    printed, more = await _print_rows(beginning, chosen, limit)
+    printed, more = await _print_rows(plan, beginning, chosen, limit)
     await _print_end(store, plan, printed, status=status, more=more)
 
 
-async def _print_rows(beginning: list[Row], rest: AsyncIterator[Row], limit: int) -> tuple[int, bool]:
+async def _print_rows(plan: Plan, beginning: list[Row], rest: AsyncIterator[Row], limit: int) -> tuple[int, bool]:
     """Prints rows; returns how many, and whether there are more."""
     from imagejob_cli.consoles import output_console
     from imagejob_cli.table import LongTable, row_table
@@ -72,7 +72,7 @@ async def _print_rows(beginning: list[Row], rest: AsyncIterator[Row], limit: int
         if rows:
             output_console().print(row_table(rows))
         return len(rows), more
-    table = LongTable(beginning)
+    table = LongTable(beginning, plan.pipeline)
     print(table.head)
     for row in beginning:
         print(table.line(row))

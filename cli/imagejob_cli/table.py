@@ -7,6 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from imagejob_api.pipeline import ImagePipelineSpec
 from imagejob_cli.wording import printable
 from imagejob_runner.rows import Row
 
@@ -20,13 +21,16 @@ class Columns:
 
     Args:
         rows: The rows, or the first of many.
-        errors: Have a column for errors in any case.
+        of: What made them, where there are more: its outputs have columns in any case, and so have errors.
     """
 
-    def __init__(self, rows: Sequence[Row], *, errors: bool = False) -> None:
-        self._classified = any(best(row) for row in rows)
-        self._other = not self._classified and any(row["outputs"] for row in rows)
-        self._errors = errors or any(row["error"] for row in rows)
+    def __init__(self, rows: Sequence[Row], *, of: ImagePipelineSpec | None = None) -> None:
+        steps = of.steps if of is not None else []
+        classifies = any(step.infer is not None and step.infer.outputs.top_k is not None for step in steps)
+        self._classified = classifies or any(best(row) for row in rows)
+        writes = any(step.infer is not None or step.call is not None for step in steps)
+        self._other = not self._classified and (writes or any(row["outputs"] for row in rows))
+        self._errors = of is not None or any(row["error"] for row in rows)
 
     @property
     def heads(self) -> list[str]:
@@ -66,10 +70,11 @@ class LongTable:
 
     Args:
         first: The first rows.
+        pipeline: What made them.
     """
 
-    def __init__(self, first: Sequence[Row]) -> None:
-        self._columns = Columns(first, errors=True)
+    def __init__(self, first: Sequence[Row], pipeline: ImagePipelineSpec) -> None:
+        self._columns = Columns(first, of=pipeline)
         texts = [self._columns.heads, *map(self._columns.cells, first)]
         self._widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
 

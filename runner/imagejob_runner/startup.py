@@ -1,4 +1,4 @@
-"""How long a run took to begin and to end, besides its work. Phases overlap: their sum is more than the time that passed."""
+"""How long a run took to begin and to end, besides its work. Phases overlap or leave gaps: their sum is not the time that passed."""
 
 import os
 from dataclasses import dataclass

@@ -73,9 +73,12 @@ def utilisation(pods: Sequence[PodView]) -> UtilisationStatus | None:
 
 
 def bottleneck(pods: Sequence[PodView]) -> str:
-    """What most of the running pods say limits them, the first in the alphabet of equals; empty where none says anything."""
-    named = Counter(report.bottleneck for report in _reports(pods) if report.bottleneck)
-    return min(named, key=lambda text: (-named[text], text), default="")
+    """What more of the running pods say limits them than say anything else, the first in the alphabet of equals.
+
+    Empty where more say that nothing does.
+    """
+    said = Counter(report.bottleneck for report in _reports(pods))
+    return min(said, key=lambda text: (-said[text], not text, text), default="")
 
 
 def _reports(pods: Sequence[PodView]) -> list[UtilisationReport]:

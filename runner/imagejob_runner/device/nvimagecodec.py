@@ -1,4 +1,4 @@
-"""Decoding on NVIDIA GPUs by nvImageCodec, which is installed with the extra ``gpu``. Loaded where there is a GPU.
+"""Decoding on NVIDIA GPUs by nvImageCodec, which is installed with the extra ``gpu-cu12`` or ``gpu-cu13``. Loaded where there is a GPU.
 
 Of its decoders only nvJPEG's CUDA one: the GPU's JPEG engine was seen to write beyond its buffer, and what the CPUs decode they decode by
 Pillow.

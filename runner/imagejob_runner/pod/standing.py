@@ -20,6 +20,10 @@ WAIT_BOUNDS: Final = (0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 300.0, float("inf"))
 """Upper bounds, in seconds, by which waits for a slot are counted."""
 _REASON_CHARACTERS: Final = 512
 _WORDS_CHARACTERS: Final = 256
+_STEP: Final = 5
+"""Percent; what is told of utilisation are multiples of it."""
+_TOLERANCE: Final = 3
+"""Percent that a share may be away from what was told last before another is told: each is a write to the API server, and of each pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Standing:
     utilisation: Utilisation = field(default_factory=Utilisation)
 
     def report(self) -> PodProgress:
-        """What the operator is told."""
+        """What it is in the operator's words."""
         return PodProgress(
             images=self.images,
             rate=float(f"{self.rate:.3g}"),
@@ -112,6 +116,27 @@ def _percent(share: float) -> int:
     return round(100 * share)
 
 
+def _steady(found: UtilisationReport, told: UtilisationReport | None) -> UtilisationReport:
+    """Shares in coarse steps, those of last time as long as they are about right."""
+    before = {stage.name: stage for stage in told.stages} if told is not None else {}
+
+    def stage(now: StageReport) -> StageReport:
+        last = before.get(now.name)
+        busy = _coarse(now.busy, last.busy if last is not None else None)
+        return StageReport(name=now.name, busy=busy, waiting=_coarse(now.waiting, last.waiting if last is not None else None))
+
+    return UtilisationReport(
+        stages=[stage(each) for each in found.stages],
+        device=None if found.device is None else _coarse(found.device, told.device if told is not None else None),
+        cpus=None if found.cpus is None else _coarse(found.cpus, told.cpus if told is not None else None),
+        bottleneck=found.bottleneck,
+    )
+
+
+def _coarse(percent: int, told: int | None) -> int:
+    return told if told is not None and abs(percent - told) <= _TOLERANCE else _STEP * round(percent / _STEP)
+
+
 class Observer:
     """Looks at a pod's work.
 
@@ -132,6 +157,7 @@ class Observer:
         """The work, once it has begun."""
         self.latest = Standing(total=total)
         """What was seen last."""
+        self._told: UtilisationReport | None = None
 
     def look(self) -> Standing:
         """The pod now; to be called in the event loop of the work, which alone changes what is looked at."""
@@ -155,6 +181,13 @@ class Observer:
             utilisation=utilisation(self._recent.update(progress.times)),
         )
         return self.latest
+
+    def report(self) -> PodProgress:
+        """What the operator is told now; to be called as `look` is. Shares that have hardly changed are told as they were."""
+        found = self.look().report()
+        if found.utilisation is not None:
+            self._told = _steady(found.utilisation, self._told)
+        return found.model_copy(update={"utilisation": self._told})
 
     def overall(self) -> Utilisation:
         """How busy everything has been since the first image; to be called as `look` is."""

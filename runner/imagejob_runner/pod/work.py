@@ -174,7 +174,7 @@ class _ShardWork:
         """Tells the log, the API server and Prometheus how the work goes, while inside; and the result, however it ends."""
         observer, context = self._observer, self._context
         pod = context.pod
-        reporter = Reporter(own_pod(pod), pod.progress_seconds, lambda: observer.look().report(), context.stop.ask)
+        reporter = Reporter(own_pod(pod), pod.progress_seconds, observer.report, context.stop.ask)
         end_metrics = serve(METRICS_PORT, PodMetrics(lambda: observer.latest))
         tasks = [asyncio.create_task(self._watch()), asyncio.create_task(reporter.run())]
         try:

@@ -1,9 +1,11 @@
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from imagejob_cli.table import row_table
+from imagejob_api.pipeline import ImagePipelineSpec
+from imagejob_cli.table import LongTable, row_table
 from imagejob_runner.rows import Row
 
 
@@ -68,3 +70,20 @@ def test_a_narrow_terminal_loses_nothing() -> None:
     assert "espresso" in text
     for part in ("abcdefghij", "0123456789"[-3:]):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("step", "outputs", "head", "line"),
+    [
+        ({"infer": {"model": {"architecture": "a:b"}}}, labels("cup"), ["LABEL", "SCORE"], ["cup", "0.95"]),
+        ({"infer": {"model": {"architecture": "a:b"}, "outputs": {"embedding": "l2"}}}, [0.5], ["OUTPUTS"], ['{"look":', "[0.5]}"]),
+        ({"call": {"function": "a:b"}}, {"x": 1}, ["OUTPUTS"], ['{"look":', '{"x":', "1}}"]),
+    ],
+)
+def test_a_long_table_shows_outputs_though_its_first_rows_have_none(
+    step: dict[str, Any], outputs: object, head: list[str], line: list[str]
+) -> None:
+    pipeline = ImagePipelineSpec.model_validate({"steps": [{"name": "download", "download": {}}, {"name": "look", **step}]})
+    table = LongTable([row("gone", status="failed")] * 3, pipeline)
+    assert table.head.split() == ["FILE", *head, "STATUS", "ERROR"]
+    assert table.line(row("a", {"look": outputs})).split() == ["a", *line, "ok"]

@@ -109,3 +109,10 @@ def test_the_bottleneck_is_what_most_pods_name() -> None:
     assert bottleneck(told) == "decoding"
     assert bottleneck(told[1:2] + told[0:1]) == "decoding"  # the first in the alphabet of equals
     assert bottleneck(views(reporting(0, 1))) == ""
+
+
+def test_nothing_limits_a_job_where_more_pods_say_so_than_name_anything() -> None:
+    told = views(reporting(0, 90, says="decoding"), reporting(1, 1), reporting(2, 1), pod(index=3, progress=PodProgress()))
+
+    assert bottleneck(told) == ""
+    assert bottleneck(told[:2] + told[3:]) == "decoding", "of as many, what is named; a pod that tells nothing does not count"

@@ -19,6 +19,7 @@ from imagejob_runner.pod.logs import LINE_SECONDS, ProgressLog, set_up_logs
 from imagejob_runner.pod.metrics import PodMetrics, serve
 from imagejob_runner.pod.standing import LimitUse, Observer, Standing
 from imagejob_runner.shard import ShardRun
+from imagejob_runner.utilisation import Recent
 from nodelease import Counters, LeaseClient
 
 
@@ -244,3 +245,18 @@ def test_how_busy_a_pod_is_is_told_to_the_operator_and_to_prometheus() -> None:
     assert samples["imagejob_runner_step_busy_ratio", "decode"] == pytest.approx(0.97)
     assert samples["imagejob_runner_cpu_busy_ratio",] == pytest.approx(0.75)
     assert samples["imagejob_runner_bottleneck_ratio", "decode", "decode"] == pytest.approx(0.97)
+
+
+def test_a_share_that_moves_a_little_changes_no_report() -> None:
+    observer, run, _ = observed()
+    run.progress.describe(Step(name="solve", call=Call(function="a:b")), 1)
+    run.progress.first_start, run.progress.seen, run.progress.cpus = 10.0, 20.0, 1
+    told = []
+    for share in (0.12, 0.13, 0.11, 0.08, 0.13, 0.14, 0.12):
+        observer._recent = Recent()
+        run.progress.cpu_seconds = 10.0 * share
+        run.progress.stage_seconds["solve"] = 10.0 * (0.5 + share)
+        use = observer.report().utilisation
+        assert use is not None
+        told.append((use.cpus, use.stages[0].busy))
+    assert told == [(10, 60), (10, 60), (10, 60), (10, 60), (10, 60), (15, 65), (15, 65)]
