@@ -33,7 +33,7 @@ class Permits:
         entry.permit.add_done_callback(self._tasks.discard)
 
     def let_go(self, entry: Entry) -> None:
-        """The worker that had the image on board is gone."""
+        """The image does not need the room at present: its worker is gone, or waits before another attempt."""
         if entry.over is not None:
             entry.over.set()
             if not entry.granted and entry.permit is not None:

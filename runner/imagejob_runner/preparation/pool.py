@@ -286,6 +286,8 @@ class PreparationPool:
                     place += self._on_result(worker, result, memoryview(payload)[place:])
             case ["ask", int(number), *probe]:
                 self._on_ask(worker, number, read_probe(probe))
+            case ["pause", int(number)]:
+                self._on_pause(worker, number)
             case ["ready"]:
                 worker.ready = True
                 self._stillborn = 0
@@ -328,10 +330,17 @@ class PreparationPool:
 
     def _on_ask(self, worker: WorkerHandle, number: int, probe: Probe) -> None:
         entry = worker.board.get(number)
-        if entry is None or entry.unit < 0:
+        # Who was given room may ask again only after a pause.
+        if entry is None or entry.over is not None:
             raise WireError("an image that was not handed out")
         worker.set_aside(entry)
         self._permits.ask(worker, entry, probe)
+
+    def _on_pause(self, worker: WorkerHandle, number: int) -> None:
+        entry = worker.board.get(number)
+        if entry is None or not entry.granted:
+            raise WireError("an image that was given no room")
+        self._permits.let_go(entry)
 
     def _on_exit(self, worker: WorkerHandle, status: int | None) -> None:
         self._retired += worker.seconds

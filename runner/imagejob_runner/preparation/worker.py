@@ -192,6 +192,11 @@ class _Worker:
             pause = pause_after(step, task.attempts, error)
             if pause is None:
                 raise error
+            if task.permitted:
+                # Others may have the room meanwhile.
+                task.permitted = False
+                _give_memory_back()
+                self._sender.send("pause", task.number)
             raise _Later(pause)
 
     async def _again(self, task: Task, pause: float) -> None:

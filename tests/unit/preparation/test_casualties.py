@@ -194,12 +194,13 @@ async def test_workers_end_with_a_runner_that_is_killed_though_one_is_in_an_endl
     file.write_text(program)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     runner = subprocess.Popen([sys.executable, file], stdout=subprocess.PIPE, text=True, env=environment)  # noqa: ASYNC220  killed below
+    assert runner.stdout is not None
     try:
-        assert runner.stdout is not None
         pids = [int(pid) for pid in (await asyncio.to_thread(runner.stdout.readline)).split()]
     finally:
         runner.kill()
-        runner.communicate()
+        runner.wait()
+        runner.stdout.close()
     assert len(pids) == 2
     await until(lambda: all(map(gone, pids)))
 

@@ -19,7 +19,7 @@ from imagejob_runner.images.probe import Probe
 from imagejob_runner.preparation.messages import Request
 from imagejob_runner.urls import file_url
 from tests.tools.photos import encoded, opened, photo, png_bomb
-from tests.unit.preparation.workshop import SIDE, a_pool, a_recipe, a_site, gone, prepared, taken, until, worker_pids
+from tests.unit.preparation.workshop import SIDE, HarmfulRecipe, a_pool, a_recipe, a_site, gone, prepared, taken, until, worker_pids
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:::PIL\.")
 
@@ -313,6 +313,20 @@ class TestLarge:
             assert found[0].array is not None
             assert np.array_equal(found[0].array, to_array(decode(data, PLAIN, TARGET), PREPROCESS))
             await until(lambda: log[1:] == [(0, "over")])
+
+    async def test_room_is_given_back_while_it_waits_for_another_attempt(self) -> None:
+        log, data = [], encoded(SMALL.resize((300, 300)), "PNG")
+
+        @contextlib.asynccontextmanager
+        async def permit(number: int, _: Probe) -> AsyncIterator[None]:
+            log.append(f"{number} in")
+            yield
+            log.append(f"{number} out")
+
+        async with a_pool(a_recipe(made=HarmfulRecipe), max_decoded=4 * 100_000, permit=permit) as pool:
+            one = (await prepared(pool, [Request(0, "made://harm-twice", data)]))[0]
+            assert (one.error, one.attempts) == (None, 2)
+            assert log == ["0 in", "0 out", "0 in", "0 out"]
 
     async def test_what_is_refused_fails_with_all_that_is_known(self, tmp_path: Path) -> None:
         (tmp_path / "large.png").write_bytes(encoded(SMALL, "PNG"))

@@ -165,6 +165,8 @@ def _arm(recipe: PreparationRecipe) -> PreparationRecipe:
                 os.kill(os.getpid(), signal.SIGKILL)
             case "endless":
                 time.sleep(1000)
+            case "twice" if task.permitted and task.attempts == 1:
+                raise ImageError(ErrorCode.OUT_OF_MEMORY, "not now", retryable=True)
             case "defect":
                 raise RuntimeError("a defect")
             case "nonsense":
