@@ -1,12 +1,17 @@
-"""The benchmark for GPUs, in the small form that it has where there is none."""
+"""Benchmarks: the one for GPUs in the small form that it has where there is none, and what the one of a million calls."""
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from bench import million
 from bench.figures import Figure
+from bench.runs import IMAGEJOB
 from tests.process.harness import PATIENCE_SECONDS, ROOT
 
 RIVALS = {"pillow 500x375", "pillow 1600x1200", "model fp32", "model bf16", "loader plain", "loader tuned"}
@@ -28,3 +33,17 @@ def test_the_benchmark_for_gpus_measures_all_there_is_in_one_run(tmp_path: Path)
     assert figures["the limit, as it comes"]["value"] == limit
     assert figures["imagejob as it comes, against its limit"]["value"] == found["rates"]["imagejob as it comes"] / limit
     assert str(Figure("the limit, as it comes", limit, "images/s")) in done.stdout
+
+
+def test_the_benchmark_of_a_million_calls_the_command_as_all_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[list[str]] = []
+
+    def run(command: Sequence[str]) -> tuple[float, float]:
+        called.append(list(command))
+        return 1.0, 1.0
+
+    monkeypatch.setattr(million, "_run", run)
+    assert not any(figure.missed for figure in million.measure().figures)
+    commands = [command for command in called if {"verify", "show"} & set(command)]
+    assert len(commands) == 10
+    assert all(command[: len(IMAGEJOB)] == list(IMAGEJOB) for command in commands)
