@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -61,6 +62,8 @@ class WorkerHandle:
         """CPU time that it has told of."""
         self.ready = False
         """Whether it has said that it is there."""
+        self.heard = time.monotonic()
+        """When it last said something, or was told something, on the monotonic clock."""
         self.overdue = False
         """Whether it was killed because it did not move."""
         self.senseless = False
@@ -86,6 +89,12 @@ class WorkerHandle:
     def load(self) -> int:
         """Images that it has still to do, those aside left out."""
         return self._units.total()
+
+    @property
+    def busy(self) -> int:
+        """Images that it can be at; 0 while one waits for room, as others may wait for that one."""
+        entries = self.board.values()
+        return 0 if any(entry.over is not None and not entry.granted for entry in entries) else len(entries)
 
     def room(self, at_once: int) -> int:
         """Images that it should be given now.
@@ -147,6 +156,7 @@ class WorkerHandle:
 
     def send(self, value: object, payload: Sequence[bytes] = ()) -> None:
         """Sends now what can be sent at once, and the rest as soon as it can."""
+        self.heard = time.monotonic()
         waiting = bool(self._out)
         self._out += map(memoryview, framed(value, payload))
         if not waiting:
@@ -192,6 +202,7 @@ class WorkerHandle:
     def _readable(self) -> None:
         try:
             for value, payload in self._receiver.messages():
+                self.heard = time.monotonic()
                 self._on_message(self, value, payload)
         except Exception as error:  # noqa: BLE001  otherwise the loop would go on, and what it has on board would never end
             # Whatever makes it send that, nothing it says can be believed any more.

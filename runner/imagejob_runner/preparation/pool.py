@@ -125,6 +125,7 @@ class PreparationPool:
             self.pixels = np.ndarray(shape, np.uint8, self.arena.memory, strides=strides)
             self._files = np.ndarray((self.slots, self._slot_bytes), np.uint8, self.arena.memory)
         for index in range(self._count):
+            self._board.clear(index)  # nothing but zeros would mean that it has been at the first image since the machine started
             self._start(index, ())
         self._watching = asyncio.get_running_loop().create_task(watch(self._recipe, self._board, self._workers))
         return self

@@ -12,6 +12,7 @@ import pytest
 
 from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import RunnerError
+from imagejob_runner.preparation import watch
 from imagejob_runner.preparation.entry import Entry
 from imagejob_runner.preparation.messages import Prepared, Request
 from tests.tools.photos import encoded, opened
@@ -69,6 +70,20 @@ async def test_a_worker_that_does_not_move_is_replaced_and_its_image_has_timed_o
         assert found[5].error is not None
         assert found[5].error.message == "step look took longer than its timeout of 0.2 s"
         assert all(one.error is None for number, one in found.items() if number != 5)
+
+
+async def test_a_worker_that_has_only_begun_to_start_is_at_nothing() -> None:
+    async with a_pool(workers=2) as pool:
+        assert [pool._board.standing(index) for index in range(2)] == [None, None]
+
+
+async def test_a_worker_that_does_not_say_what_it_is_at_is_replaced_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "GRACE_SECONDS", 0.2)
+    once = {"timeout": "100ms", "retries": {"limit": 0}}
+    async with a_pool(a_recipe(made=HarmfulRecipe, download=once, decode=once)) as pool:
+        found = await prepared(pool, amid("mute", 6))
+        assert failure(found[5]) == (ErrorCode.TIMEOUT, 1, True)
+        assert [str(one.error) for number, one in found.items() if number != 5] == ["None"] * 5
 
 
 async def test_what_is_done_comes_back_though_the_next_one_does_not_end() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import re
 import signal
@@ -156,6 +157,10 @@ def _arm(recipe: PreparationRecipe) -> PreparationRecipe:
     decode = preparer.Preparer.decode
 
     def harmed(self: preparer.Preparer, task: preparer.Task) -> None:
+        if "harm-mute" in task.url:
+            _be_mute()
+        if "harm-twice" in task.url and task.permitted and task.attempts == 1:
+            raise ImageError(ErrorCode.OUT_OF_MEMORY, "not now", retryable=True)
         match = HARM.search(task.url)
         match match and match[1]:
             case "segfault":
@@ -165,8 +170,6 @@ def _arm(recipe: PreparationRecipe) -> PreparationRecipe:
                 os.kill(os.getpid(), signal.SIGKILL)
             case "endless":
                 time.sleep(1000)
-            case "twice" if task.permitted and task.attempts == 1:
-                raise ImageError(ErrorCode.OUT_OF_MEMORY, "not now", retryable=True)
             case "defect":
                 raise RuntimeError("a defect")
             case "nonsense":
@@ -177,6 +180,16 @@ def _arm(recipe: PreparationRecipe) -> PreparationRecipe:
 
     preparer.Preparer.decode = harmed  # type: ignore[method-assign]  in this process only
     return recipe
+
+
+def _be_mute() -> None:
+    """Does not end, and does not say at what."""
+    from imagejob_runner.preparation.board import Entry  # noqa: PLC0415  in the worker
+
+    for entry in gc.get_objects():
+        if isinstance(entry, Entry):
+            entry.rest()
+    time.sleep(1000)
 
 
 def _send(blocks: Sequence[bytes]) -> None:
