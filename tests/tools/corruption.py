@@ -87,7 +87,7 @@ async def make_output(folder: Path, form: str, *, name: str = "job", seed: int =
                 ]
             },
             "output": {"url": str(output), "format": form},
-            "chunkSize": 3,
+            "chunkSize": 2,
             "failurePolicy": {"maxFailureRate": 0.2},
         }
     )

@@ -29,8 +29,8 @@ async def test_what_is_no_corruption(tmp_path: Path) -> None:
     assert excused(files, {**files, "notes.txt": b"mine"}) == "same"
     assert excused(files, {**files, "summary.json": files["summary.json"].replace(b"1.5", b"1.25")}) is None
     holds = sorted(name for name in files if name.startswith("_imagejob/holds/00000"))
-    assert len(holds) == 2
-    for name, reason in zip(holds, (None, "fewer"), strict=True):
+    assert len(holds) >= 2, "of three chunks the last does not begin before the first is written"
+    for name, reason in zip(holds, [*[None] * (len(holds) - 1), "fewer"], strict=True):
         assert excused(files, {other: data for other, data in files.items() if other != name}) == reason
 
 
