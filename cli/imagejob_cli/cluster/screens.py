@@ -185,7 +185,6 @@ def print_snapshot(console: Console, snapshot: Snapshot, *, full_names: bool) ->
 
 def plain_line(job: JobView, snapshot: Snapshot, *, full_names: bool) -> str:
     """A job on one line."""
-    labels = {"failed": "failed ", "why": "", "state": "", "": ""}
-    told = "; ".join(labels[label] + text for label, text in job_lines(job, snapshot))
+    told = "; ".join(f"failed {text}" if label == "failed" else text for label, text in job_lines(job, snapshot))
     done = words.progress(job)
     return f"{job_title(job, full_names=full_names)}: {f'{done}, ' if done else ''}{told}"

@@ -7,7 +7,7 @@ from rich.console import Console
 from imagejob_cli.cluster.as_json import snapshot_object
 from imagejob_cli.cluster.board import Snapshot
 from imagejob_cli.cluster.follow import verdict
-from imagejob_cli.cluster.screens import JsonScreen, LiveScreen, PlainScreen, screen_for
+from imagejob_cli.cluster.screens import JsonScreen, LiveScreen, PlainScreen, plain_line, screen_for
 from imagejob_cli.cluster.slots import NodeSlots, share_of
 from imagejob_cli.cluster.view import SnapshotView, slots_lines
 from tests.unit.cli.cluster.views import condition, finished, job, running, slots, snapshot
@@ -165,5 +165,6 @@ def test_what_limits_a_job_is_told_while_it_runs() -> None:
     says = "decoding on 4 CPUs limits this job: give it more CPUs"
     moment = snapshot(running(bottleneck=says))
     assert f"bottleneck  {says}" in rendered(moment)
+    assert plain_line(moment.jobs[0], moment, full_names=False).endswith(f"; {says}")
     assert snapshot_object(moment)["jobs"][0]["bottleneck"] == says
     assert not any(says in line for line in rendered(snapshot(finished("Succeeded", bottleneck=says))))
