@@ -17,7 +17,7 @@ from imagejob_runner.pipeline.flight import Flight
 from imagejob_runner.pipeline.progress import Progress
 from imagejob_runner.pipeline.stages import Finish, ImageStage, PassStage, Stage
 from imagejob_runner.pipeline.works.base import Memory, PlainWork
-from imagejob_runner.preparation.recipe import PreparationRecipe
+from imagejob_runner.preparation.recipe import BANDS, UNIT, PreparationRecipe
 
 if TYPE_CHECKING:
     from imagejob_runner.pipeline.preparation_stage import PreparationStage
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 DEFAULT_CONCURRENCY: Final = {"download": 16, "save": 8, "call": 4}
 PASSED_AT_ONCE: Final = 256
 """Images that a stage without work of its own takes up at once."""
-BANDS: Final = 3
 FILE_BYTES: Final = 512 * 1024
 """Of a slot, where a GPU may decode: most photos of up to 1600x1200 fit in. Larger ones are decoded on the CPUs, which are quicker then."""
-UNIT: Final = 32
-"""Images that a worker process is handed at once, at most."""
 
 W = TypeVar("W")
 

@@ -14,10 +14,9 @@ from typing import Any, Final
 from imagejob_api.redaction import redacted
 from imagejob_runner.preparation.entry import Entry
 from imagejob_runner.preparation.processes import Started
+from imagejob_runner.preparation.recipe import UNIT
 from imagejob_runner.preparation.wire import Receiver, WireError, framed
 
-UNIT: Final = 32
-"""Most images in a unit."""
 _UNITS: Final = 2
 """One to work on, one that waits so that there is no gap."""
 _LEAST_AHEAD: Final = 8

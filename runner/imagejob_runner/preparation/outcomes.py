@@ -8,14 +8,13 @@ from imagejob_runner.constants import ErrorCode
 from imagejob_runner.exceptions import ImageError
 from imagejob_runner.images.probe import FORMATS, Probe
 from imagejob_runner.preparation.messages import Prepared
-from imagejob_runner.preparation.recipe import PreparationRecipe
+from imagejob_runner.preparation.recipe import BANDS, PreparationRecipe
 from imagejob_runner.preparation.wire import MOST_BYTES, WireError
 
 if TYPE_CHECKING:
     from imagejob_runner.device.jpeg import Header
     from imagejob_runner.preparation.preparer import Task
 
-_BANDS: Final = 3
 _ORIENTATIONS: Final = 8
 _CODES: Final = frozenset(value for name, value in vars(ErrorCode).items() if name.isupper())
 _SHA256: Final = re.compile("[0-9a-f]{64}")
@@ -115,7 +114,7 @@ def most_bytes(recipe: PreparationRecipe) -> int:
             return MOST_BYTES  # a side that follows from the other one may have any length
         pixels = exact.width * exact.height
     profile = recipe.download.max_bytes if recipe.download is not None else _MOST_PROFILE
-    return min(MOST_BYTES, _BANDS * pixels + profile + _BESIDE)
+    return min(MOST_BYTES, BANDS * pixels + profile + _BESIDE)
 
 
 def read_probe(value: list[object]) -> Probe:
@@ -134,7 +133,7 @@ def _picture(value: Any, payload: memoryview) -> tuple[Any, int]:  # noqa: ANN40
     from PIL import Image  # noqa: PLC0415  a runner that keeps no pictures does without Pillow
 
     width, height, profile = map(_count, value)
-    pixels = width * height * _BANDS
+    pixels = width * height * BANDS
     if not pixels or pixels + profile > len(payload):
         raise WireError("a picture without its pixels")
     image = Image.frombytes("RGB", (width, height), payload[:pixels])

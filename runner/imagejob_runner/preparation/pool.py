@@ -19,13 +19,13 @@ from imagejob_runner.preparation.arena import SharedMemory, Slots
 from imagejob_runner.preparation.board import DECODE, DOWNLOAD, Board
 from imagejob_runner.preparation.casualties import decoder_died
 from imagejob_runner.preparation.entry import Entry
-from imagejob_runner.preparation.handle import UNIT, WorkerHandle
+from imagejob_runner.preparation.handle import WorkerHandle
 from imagejob_runner.preparation.messages import Prepared, Request
 from imagejob_runner.preparation.orders import Orders
 from imagejob_runner.preparation.outcomes import Reader, most_bytes, read_probe
 from imagejob_runner.preparation.permits import Permit, Permits
 from imagejob_runner.preparation.places import is_remote
-from imagejob_runner.preparation.recipe import PreparationRecipe
+from imagejob_runner.preparation.recipe import BANDS, UNIT, PreparationRecipe
 from imagejob_runner.preparation.watch import watch
 from imagejob_runner.preparation.wire import WireError
 
@@ -36,7 +36,6 @@ DOWNLOADS: Final = 16
 """Images fetched at once by all workers together, unless the step says otherwise."""
 ALLOWED_PART: Final = 4
 """All workers together may use one part in so many of the memory for decoding without asking."""
-BANDS: Final = 3
 STILLBORN: Final = 4
 """So many workers one after the other that end before they say a word end the pool."""
 MOST_LOSSES: Final = 1

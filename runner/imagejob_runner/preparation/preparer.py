@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from PIL import Image
 
@@ -18,10 +17,8 @@ from imagejob_runner.images.memory import RGB_BYTES
 from imagejob_runner.images.preprocess import to_input
 from imagejob_runner.images.probe import Probe
 from imagejob_runner.preparation.arena import SharedMemory
-from imagejob_runner.preparation.recipe import PreparationRecipe
+from imagejob_runner.preparation.recipe import BANDS, PreparationRecipe
 from imagejob_runner.urls import FileUrl, parse_url, plain_path
-
-CHANNELS: Final = 3
 
 
 class AskFirst(Exception):  # noqa: N818  a reason to wait, not an error
@@ -133,7 +130,7 @@ class Preparer:
         image = transform.apply(opened.pixels(), recipe.operations, recipe.decode.background)
         if recipe.preprocess is not None:
             assert self._memory is not None  # noqa: S101  there is an arena when there is a model
-            size = CHANNELS * recipe.preprocess.size**2
+            size = BANDS * recipe.preprocess.size**2
             place = task.slot * self._slot
             self._memory[place : place + size] = to_input(image, recipe.preprocess, recipe.decode.background).tobytes()
         if recipe.keep_image:
@@ -143,7 +140,7 @@ class Preparer:
         """A header with the memory that is needed until the picture has arrived in the runner."""
         if not self._recipe.keep_image or self._recipe.operations:
             return probe
-        return replace(probe, memory=max(probe.memory, (RGB_BYTES + CHANNELS) * probe.width * probe.height))
+        return replace(probe, memory=max(probe.memory, (RGB_BYTES + BANDS) * probe.width * probe.height))
 
     def _left_to_device(self, task: Task, data: bytes, waiting: float) -> bool:
         """Puts a file into its slot as it is, if the device decodes it and does so sooner."""

@@ -1,8 +1,14 @@
 """What is done to every image of a pool; loads neither Pillow nor numpy."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from imagejob_api.pipeline import Decode, Download, Operation, Preprocess, Step
+
+BANDS: Final = 3
+"""Of a picture and of a model's input: red, green, blue; a byte each."""
+UNIT: Final = 32
+"""Images that a worker process is handed at once, at most."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Final
 
 from PIL import Image
 
+from imagejob_runner.preparation.recipe import BANDS
 from imagejob_runner.preparation.wire import heading
 
 PART: Final = 32
@@ -20,7 +21,6 @@ PATIENCE_SECONDS: Final = 0.05
 """How long a result may wait for others."""
 ENDING_SECONDS: Final = 1.0
 """How long the process may take to end itself when the runner is gone."""
-_BANDS: Final = 3
 
 
 class Sender:
@@ -106,12 +106,12 @@ def _end_with(connection: socket.socket) -> None:
 
 def picture_bytes(picture: Image.Image) -> int:
     """How many bytes an RGB picture is sent as: its pixels, and its colour profile behind them."""
-    return _BANDS * picture.width * picture.height + len(picture.info.get("icc_profile", b""))
+    return BANDS * picture.width * picture.height + len(picture.info.get("icc_profile", b""))
 
 
 def _blocks(picture: Image.Image) -> Iterator[bytes]:
     # A large picture is not there twice, as pixels and as bytes.
-    rows = max(1, BAND_BYTES // (_BANDS * picture.width))
+    rows = max(1, BAND_BYTES // (BANDS * picture.width))
     if rows >= picture.height:
         yield picture.tobytes()
     else:
